@@ -1,0 +1,292 @@
+//! The flags of `auricle run`, and the checked configuration that they become.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::format::SampleFormat;
+use crate::stage::source::SourceHints;
+use crate::{
+    DeviceChoice, Domain, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Graph, Measure, PhiResolvent, Quiet,
+    Threshold, Wavenumber,
+};
+
+const DETAILS: &str = "\
+Formats: WAV (8, 16, 24, 32-bit integer, 32 and 64-bit float, any rate and number of channels), raw .f32 .s16 .u8,
+IQ as .cf32 .cs16 .cs8 .cu8, and SigMF pairs (give the .sigmf-meta file). The output has the length, rate, channels
+and format of the input, to the sample; its extension chooses another container. `-` is a pipe of raw samples.
+
+Data flows: source -> gate -> filter -> sink.
+  gate    A frame whose loudest sample is above the threshold is live; so are the --hold frames after it.
+  filter  Live frames are smoothed: each frequency is multiplied by 1 / (1 + phi k^2).
+
+Examples:
+  auricle run noisy.wav -o clean.wav --picture before-after.png
+  auricle run noisy.wav -o gated.wav --filter off --gate -45dB --hold 4
+  auricle run band.sigmf-meta -o quieter.sigmf-meta --wavenumber radians --phi 0.5
+  auricle run capture.bin --format cu8 --sample-rate 2e6 -o out.cu8 --gate off --wavenumber nyquist
+  auricle run - --format f32 --sample-rate 16000 -o - < in.f32 > out.f32";
+
+/// Clean a recording or a stream.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DETAILS)]
+pub(super) struct RunArguments {
+    /// The file to clean; `-` reads raw samples or WAV from standard input.
+    input: PathBuf,
+
+    /// The file to write; `-` writes raw samples to standard output.
+    #[arg(short, long)]
+    output: PathBuf,
+
+    /// Level above which a frame is live: linear (full scale is 1), in dBFS, or `off`.
+    #[arg(long, default_value = "0.001", value_name = "LEVEL|DB|off", allow_hyphen_values = true, help_heading = "Gate")]
+    gate: String,
+
+    /// Frames that stay live after the last loud one.
+    #[arg(long, default_value_t = 2, value_name = "FRAMES", help_heading = "Gate")]
+    hold: u32,
+
+    /// What becomes of quiet frames: zeros, or as they were.
+    #[arg(long, default_value = "zero", value_enum, help_heading = "Gate")]
+    quiet: QuietArgument,
+
+    /// What to do with a frame that holds NaN or infinity: fail, or make it zeros and count it.
+    #[arg(long, default_value = "reject", value_enum, help_heading = "Gate")]
+    faulty: FaultyArgument,
+
+    /// `seamless` filters each channel as a whole, `block` each frame alone.
+    #[arg(long, default_value = "seamless", value_enum, help_heading = "Filter")]
+    filter: FilterArgument,
+
+    /// Strength of the filter, above 0; the golden ratio unless set.
+    #[arg(long, default_value_t = crate::GOLDEN_RATIO, value_name = "X", help_heading = "Filter")]
+    phi: f64,
+
+    /// Unit of k: cycles per sample is mild (0.71 at the top of the band), a fraction of Nyquist stronger (0.38),
+    /// radians per sample strongest (0.06).
+    #[arg(long, default_value = "cycles", value_enum, help_heading = "Filter")]
+    wavenumber: WavenumberArgument,
+
+    /// Samples in a frame: a power of two, 64 to 4096.
+    #[arg(long, default_value_t = 1024, value_name = "N")]
+    frame_len: usize,
+
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
+    device: String,
+
+    /// Workers on the CPU; one for each core unless set.
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    threads: usize,
+
+    /// How raw samples are stored: f32, s16, u8, cf32, cs16, cs8, cu8. Unless set, the extension says.
+    #[arg(long, value_name = "FORMAT", help_heading = "Raw input")]
+    format: Option<String>,
+
+    /// Samples per second of raw input; 2e6 is understood.
+    #[arg(long, value_name = "HZ", help_heading = "Raw input")]
+    sample_rate: Option<f64>,
+
+    /// Interleaved channels of raw input.
+    #[arg(long, value_name = "N", help_heading = "Raw input")]
+    channels: Option<usize>,
+
+    /// Draw the spectrograms before and after (first channel) into this PNG file.
+    #[arg(long, value_name = "PNG")]
+    picture: Option<PathBuf>,
+
+    /// How to report what was done, on standard output (standard error when that carries samples).
+    #[arg(long, default_value = "text", value_enum)]
+    report: ReportArgument,
+
+    /// Replace files that are there already.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum QuietArgument {
+    Zero,
+    Pass,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FaultyArgument {
+    Reject,
+    Silence,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FilterArgument {
+    Seamless,
+    Block,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum WavenumberArgument {
+    Cycles,
+    Nyquist,
+    Radians,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ReportArgument {
+    Text,
+    Json,
+}
+
+/// Everything that `auricle run` needs to know, checked as far as it can be without opening a file.
+#[derive(Debug)]
+pub(super) struct RunConfig {
+    pub(super) input: PathBuf,
+    pub(super) output: PathBuf,
+    pub(super) hints: SourceHints,
+    pub(super) gate: Gate,
+    pub(super) filter: Option<PhiResolvent>,
+    pub(super) frame_len: usize,
+    pub(super) engine: EngineOptions,
+    pub(super) picture: Option<PathBuf>,
+    pub(super) report: ReportArgument,
+    pub(super) force: bool,
+    /// As they were given, for the report.
+    pub(super) settings: Settings,
+}
+
+/// The settings that shaped the output.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct Settings {
+    gate: String,
+    hold: u32,
+    quiet: &'static str,
+    faulty: &'static str,
+    filter: &'static str,
+    phi: f64,
+    wavenumber: Wavenumber,
+    device: String,
+}
+
+impl Settings {
+    /// For a caption.
+    pub(super) fn summary(&self) -> String {
+        let unit = match self.wavenumber {
+            Wavenumber::Cycles => "cycles",
+            Wavenumber::Nyquist => "nyquist",
+            Wavenumber::Radians => "radians",
+        };
+        match self.filter {
+            "off" => format!("gate {}, no filter", self.gate),
+            mode => format!("gate {}, {mode} filter, phi {:.3}, k in {unit}", self.gate, self.phi),
+        }
+    }
+}
+
+/// Names of the graph's nodes, as they stand in reports.
+pub(super) const OUTPUT: &str = "output";
+pub(super) const POWERS: &str = "powers";
+
+impl RunConfig {
+    pub(super) fn new(arguments: &RunArguments) -> Result<Self> {
+        let (quiet, quiet_name) = match arguments.quiet {
+            QuietArgument::Zero => (Quiet::Zero, "zero"),
+            QuietArgument::Pass => (Quiet::Pass, "pass"),
+        };
+        let (faulty, faulty_name) = match arguments.faulty {
+            FaultyArgument::Reject => (Faulty::Reject, "reject"),
+            FaultyArgument::Silence => (Faulty::Silence, "silence"),
+        };
+        let (mode, filter_name) = match arguments.filter {
+            FilterArgument::Seamless => (Some(FilterMode::Seamless), "seamless"),
+            FilterArgument::Block => (Some(FilterMode::Block), "block"),
+            FilterArgument::Off => (None, "off"),
+        };
+        let wavenumber = match arguments.wavenumber {
+            WavenumberArgument::Cycles => Wavenumber::Cycles,
+            WavenumberArgument::Nyquist => Wavenumber::Nyquist,
+            WavenumberArgument::Radians => Wavenumber::Radians,
+        };
+        let gate = Gate { threshold: threshold(&arguments.gate)?, hold: arguments.hold, quiet, faulty };
+        gate.check().context("--gate")?;
+        let filter = mode.map(|mode| PhiResolvent {
+            phi: arguments.phi,
+            wavenumber,
+            mode,
+            measure: Measure::Coherence,
+            ..PhiResolvent::default()
+        });
+        FrameShape::real(arguments.frame_len).check().context("--frame-len")?;
+        if let Some(filter) = &filter {
+            filter.check(FrameShape::real(arguments.frame_len)).context("--filter")?;
+        }
+        let format = arguments.format.as_deref().map(str::parse::<SampleFormat>).transpose()?;
+        let device: DeviceChoice = arguments.device.parse().unwrap_or_default();
+        Ok(Self {
+            input: arguments.input.clone(),
+            output: arguments.output.clone(),
+            hints: SourceHints { format, sample_rate_hz: arguments.sample_rate, channels: arguments.channels },
+            gate,
+            filter,
+            frame_len: arguments.frame_len,
+            engine: EngineOptions { device, threads: arguments.threads, ..EngineOptions::default() },
+            picture: arguments.picture.clone(),
+            report: arguments.report,
+            force: arguments.force,
+            settings: Settings {
+                gate: arguments.gate.clone(),
+                hold: arguments.hold,
+                quiet: quiet_name,
+                faulty: faulty_name,
+                filter: filter_name,
+                phi: arguments.phi,
+                wavenumber,
+                device: arguments.device.clone(),
+            },
+        })
+    }
+
+    /// The graph that an app would embed.
+    pub(super) fn graph(&self, domain: Domain) -> Graph {
+        let shape = match domain {
+            Domain::Real => FrameShape::real(self.frame_len),
+            Domain::Complex => FrameShape::complex(self.frame_len),
+        };
+        let gated = Graph::new().input("input", shape).gate("gate", "input", self.gate);
+        match &self.filter {
+            None => gated.output(OUTPUT, "gate"),
+            Some(filter) => gated
+                .filter("filter", "gate", *filter)
+                .output(OUTPUT, "filter")
+                .output(POWERS, "filter.powers"),
+        }
+    }
+}
+
+fn threshold(text: &str) -> Result<Threshold> {
+    let lower = text.trim().to_ascii_lowercase();
+    if lower == "off" {
+        return Ok(Threshold::Off);
+    }
+    let decibels = lower.strip_suffix("dbfs").or_else(|| lower.strip_suffix("db"));
+    let number: Option<f32> = decibels.unwrap_or(&lower).trim().parse().ok();
+    match (number, decibels) {
+        (Some(number), Some(_)) => Ok(Threshold::Decibels(number)),
+        (Some(number), None) if number >= 0.0 => Ok(Threshold::Linear(number)),
+        _ => bail!("--gate `{text}` is no level; give one such as 0.001, -60dB or off"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_in_both_units() {
+        assert_eq!(threshold("0.001").unwrap(), Threshold::Linear(0.001));
+        assert_eq!(threshold("-60dB").unwrap(), Threshold::Decibels(-60.0));
+        assert_eq!(threshold("-12.5 dBFS").unwrap(), Threshold::Decibels(-12.5));
+        assert_eq!(threshold("OFF").unwrap(), Threshold::Off);
+        for bad in ["", "dB", "loud", "-0.1", "nan dB x"] {
+            assert!(threshold(bad).is_err(), "`{bad}` is no level");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The command line: one file per subcommand. Flags become one checked configuration before anything starts.
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command was not understood. Everything a person reads goes to standard error,
+//! except what was asked for: a report, a list, a completion script.
+
+mod config;
+
+mod devices;
+
+mod progress;
+
+mod report;
+
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser};
+
+const EXAMPLES: &str = "\
+Examples:
+  auricle run noisy.wav -o clean.wav                 clean a recording, with the defaults
+  auricle run noisy.wav -o clean.wav --picture p.png and draw it before and after
+  auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
+  arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
+  auricle devices                                    what can run here, and which one `auto` takes
+
+`auricle help run` explains every option.";
+
+/// Cleans live signals on whatever processor is there: a max-abs gate and a phi-resolvent filter, as one graph that
+/// runs on a GPU through Vulkan, Metal or DX12, or on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "auricle", version, after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Clean a recording or a stream.
+    Run(Box<config::RunArguments>),
+    /// List the processors that can run here, and say which one `auto` takes.
+    Devices {
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a completion script for a shell: `auricle completions bash > /etc/bash_completion.d/auricle`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let result = match arguments.command {
+        Command::Run(arguments) => match config::RunConfig::new(&arguments) {
+            Ok(config) => run::run(&config),
+            Err(error) => return complain(&error, 2),
+        },
+        Command::Devices { json } => devices::devices(json),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, 1),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
+fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("auricle: {error:#}");
+    ExitCode::from(code)
+}
+
+/// Warnings and errors to standard error; `AURICLE_LOG=debug` shows more.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AURICLE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .without_time()
+        .init();
+}

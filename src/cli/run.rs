@@ -1,0 +1,369 @@
+//! `auricle run`: streams a signal through the graph in bounded memory.
+//!
+//! ```text
+//! reader thread: source -> blocks ==> session -> sink
+//! ```
+//!
+//! A block holds the same number of frames of every channel. The last one is filled up with zeros, which are cut off
+//! again before anything is written: the output has the length of the input, to the sample.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig};
+use super::progress::{Interrupt, bar};
+use super::report::{Report, StageReport};
+use crate::format::{FileError, SignalSpec};
+use crate::picture::{self, PictureLabels, Spectrogram};
+use crate::stage::filter::measure;
+use crate::stage::sink::{Sink, SinkOptions};
+use crate::stage::source::Source;
+use crate::{Engine, FrameCounts, Layout, RunOutput, Session};
+
+/// Floats in a block of a file: enough to fill the largest bucket of a GPU.
+const BLOCK_FLOATS: usize = 2 << 20;
+/// Signal in a block of a pipe: somebody may be listening at its other end.
+const PIPE_BLOCK_S: f64 = 0.05;
+/// Blocks that the reader may be ahead.
+const BLOCKS_AHEAD: usize = 2;
+
+pub(super) fn run(config: &RunConfig) -> Result<()> {
+    let start = Instant::now();
+    let interrupt = Interrupt::listen()?;
+    let mut source = Source::open(config.input.as_path(), &config.hints)?;
+    warn(&mut source);
+    let spec = source.spec().clone();
+    let template = source.template().clone();
+    let total = source.total_samples();
+    check_picture(config)?;
+    let options = SinkOptions { force: config.force, ..SinkOptions::default() };
+    let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
+    sink.set_settings(serde_json::to_value(&config.settings)?);
+
+    let engine = Engine::open(&config.engine)?;
+    let plan = engine.compile(&config.graph(spec.domain()))?;
+    let mut cleaning = Cleaning::new(config, &spec, total, plan.session(spec.channels), sink);
+    let is_pipe = config.input == Path::new("-");
+    let block_frames = block_frames(config, &spec, is_pipe);
+    let blocks = Blocks::read(source, block_frames * config.frame_len * spec.floats_per_sample_time())?;
+    let progress = bar(total, spec.sample_rate_hz);
+    while let Some(block) = blocks.next(&interrupt)? {
+        cleaning.push(&block)?;
+        progress.set_message(spoken_time(cleaning.samples, spec.sample_rate_hz));
+        progress.set_position(cleaning.samples);
+        blocks.give_back(block);
+    }
+    cleaning.finish()?;
+    progress.finish_and_clear();
+    if interrupt.is_wanted() {
+        bail!("interrupted; nothing was written to {}", config.output.display());
+    }
+    let report = cleaning.publish(&engine, start)?;
+    say(config, &report)
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what was asked for")]
+fn say(config: &RunConfig, report: &Report) -> Result<()> {
+    let text = match config.report {
+        ReportArgument::Text => report.text(),
+        ReportArgument::Json => serde_json::to_string_pretty(report)?,
+    };
+    if config.output == Path::new("-") {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
+    Ok(())
+}
+
+fn warn(source: &mut Source) {
+    for warning in source.take_warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool) -> usize {
+    let most = (BLOCK_FLOATS / (config.frame_len * spec.floats_per_sample_time())).max(1);
+    if !is_pipe {
+        return most;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
+    let soon = spec.sample_rate_hz.map_or(16, |rate| (PIPE_BLOCK_S * rate / config.frame_len as f64) as usize);
+    soon.clamp(1, most)
+}
+
+fn spoken_time(samples: u64, sample_rate_hz: Option<f64>) -> String {
+    sample_rate_hz.map_or_else(String::new, |rate| format!("{:.1} s", samples as f64 / rate))
+}
+
+/// Refuses early what would fail after all the work.
+fn check_picture(config: &RunConfig) -> Result<()> {
+    let Some(path) = &config.picture else { return Ok(()) };
+    if path.is_dir() {
+        bail!("--picture {} is a folder; name a PNG file", path.display());
+    }
+    if *path == config.output || *path == config.input {
+        bail!("--picture {} would replace the signal; name another file", path.display());
+    }
+    if path.exists() && !config.force {
+        bail!("--picture {} exists already; pass --force to replace it", path.display());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        bail!("--picture {}: the folder does not exist; make it first", path.display());
+    }
+    Ok(())
+}
+
+/// Blocks of interleaved samples from a thread of their own, so that waiting for the source leaves the cores to work,
+/// and Ctrl-C is heard while a pipe is silent.
+struct Blocks {
+    filled: Receiver<Result<Block, FileError>>,
+    empty: SyncSender<Vec<f32>>,
+}
+
+struct Block {
+    samples: Vec<f32>,
+    warnings: Vec<String>,
+}
+
+impl Blocks {
+    fn read(mut source: Source, floats: usize) -> Result<Self> {
+        let (filled_in, filled) = sync_channel(BLOCKS_AHEAD);
+        let (empty, empty_out) = sync_channel::<Vec<f32>>(BLOCKS_AHEAD + 2);
+        let read = move || {
+            loop {
+                let mut samples = empty_out.try_recv().unwrap_or_default();
+                samples.resize(floats, 0.0);
+                let read = source.read(&mut samples).map(|len| {
+                    samples.truncate(len);
+                    Block { samples, warnings: source.take_warnings() }
+                });
+                let is_last = read.as_ref().map_or(true, |block| block.samples.is_empty());
+                if filled_in.send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("auricle.reader".to_owned()).spawn(read).context("starting the reader")?;
+        Ok(Self { filled, empty })
+    }
+
+    /// The next block; none at the end, or when somebody wants to stop.
+    fn next(&self, interrupt: &Interrupt) -> Result<Option<Vec<f32>>> {
+        loop {
+            if interrupt.is_wanted() {
+                return Ok(None);
+            }
+            match self.filled.recv_timeout(Duration::from_millis(100)) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Ok(block) => {
+                    let block = block?;
+                    block.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                    return Ok(Some(block.samples).filter(|samples| !samples.is_empty()));
+                }
+            }
+        }
+    }
+
+    fn give_back(&self, samples: Vec<f32>) {
+        // When the reader has ended, or has enough, the block is simply dropped.
+        let _ = self.empty.try_send(samples);
+    }
+}
+
+/// The work on one signal.
+struct Cleaning<'a> {
+    config: &'a RunConfig,
+    spec: &'a SignalSpec,
+    session: Session,
+    sink: Sink,
+    output: RunOutput,
+    /// Frames of every channel, one channel after the other.
+    planar: Vec<f32>,
+    interleaved: Vec<f32>,
+    spectrograms: Option<(Spectrogram, Spectrogram)>,
+    /// Sample times read, and written.
+    samples: u64,
+    written: u64,
+    frames: FrameCounts,
+    powers: (f64, f64),
+    stages: Vec<StageReport>,
+}
+
+impl<'a> Cleaning<'a> {
+    fn new(
+        config: &'a RunConfig,
+        spec: &'a SignalSpec,
+        total: Option<u64>,
+        session: Session,
+        sink: Sink,
+    ) -> Self {
+        let spectrogram = || Spectrogram::new(spec.sample_rate_hz, spec.domain(), total);
+        Self {
+            config,
+            spec,
+            session,
+            sink,
+            output: RunOutput::new(Layout::Dense),
+            planar: Vec::new(),
+            interleaved: Vec::new(),
+            spectrograms: config.picture.is_some().then(|| (spectrogram(), spectrogram())),
+            samples: 0,
+            written: 0,
+            frames: FrameCounts::default(),
+            powers: (0.0, 0.0),
+            stages: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, block: &[f32]) -> Result<()> {
+        self.samples += (block.len() / self.spec.floats_per_sample_time()) as u64;
+        let block_frames = block.len().div_ceil(self.config.frame_len * self.spec.floats_per_sample_time());
+        let planar = planar_from_interleaved(self.spec, block, block_frames * self.config.frame_len, &mut self.planar);
+        if let Some((before, _)) = &mut self.spectrograms {
+            let first_channel = block.len() / self.spec.channels;
+            before.push(&planar[..first_channel]);
+        }
+        self.session.push(&[planar], &mut self.output)?;
+        self.take()
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.session.finish(&mut self.output)?;
+        self.take()
+    }
+
+    /// Writes what came back, and learns from it.
+    fn take(&mut self) -> Result<()> {
+        self.frames += self.output.counts();
+        for live in self.output.live(POWERS) {
+            let (weighted, total) = measure::sums(live.samples);
+            self.powers = (self.powers.0 + weighted, self.powers.1 + total);
+        }
+        for (index, (name, time)) in self.output.stage_times().iter().enumerate() {
+            if self.stages.len() <= index {
+                self.stages.push(StageReport { name: name.clone(), seconds: 0.0 });
+            }
+            self.stages[index].seconds += time.as_secs_f64();
+        }
+        let came = (self.output.frames() * self.config.frame_len) as u64;
+        let wanted = came.min(self.samples - self.written);
+        let planar = self.output.dense(OUTPUT).unwrap_or(&[]);
+        let interleaved = interleaved_from_planar(self.spec, planar, wanted, &mut self.interleaved);
+        self.sink.write(interleaved)?;
+        self.written += wanted;
+        if let Some((_, after)) = &mut self.spectrograms {
+            let floats = usize::try_from(wanted)? * self.spec.domain().floats_per_sample();
+            after.push(&planar[..floats]);
+        }
+        Ok(())
+    }
+
+    /// Gives the files their names.
+    fn publish(mut self, engine: &Engine, start: Instant) -> Result<Report> {
+        let picture = self.draw(engine)?;
+        self.sink.finish()?;
+        if let Some((file, path)) = picture {
+            file.persist(&path).map_err(|error| error.error).with_context(|| format!("writing {}", path.display()))?;
+        }
+        let wall_s = start.elapsed().as_secs_f64();
+        let signal_s = self.spec.sample_rate_hz.map(|rate| self.samples as f64 / rate);
+        Ok(Report {
+            input: self.config.input.display().to_string(),
+            output: self.config.output.display().to_string(),
+            device: engine.device().clone(),
+            sample_rate_hz: self.spec.sample_rate_hz,
+            channels: self.spec.channels,
+            frame_len: self.config.frame_len,
+            samples: self.samples,
+            frames: self.frames,
+            coherence: (self.powers.1 > 0.0).then(|| self.powers.0 / self.powers.1),
+            stages: self.stages,
+            wall_s,
+            frames_per_s: self.frames.total as f64 / wall_s,
+            realtime_factor: signal_s.map(|signal_s| signal_s / wall_s),
+            settings: self.config.settings.clone(),
+        })
+    }
+
+    /// Draws into a file beside the one that is wanted.
+    fn draw(&mut self, engine: &Engine) -> Result<Option<(tempfile::NamedTempFile, std::path::PathBuf)>> {
+        let (Some(path), Some((mut before, mut after))) = (&self.config.picture, self.spectrograms.take()) else {
+            return Ok(None);
+        };
+        before.finish();
+        after.finish();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let labels = PictureLabels {
+            title: &name(&self.config.input),
+            subtitle: &subtitle(self.spec, self.samples, &engine.device().name),
+            before: "",
+            after: &self.config.settings.summary(),
+        };
+        let context = || format!("drawing {}", path.display());
+        let file = tempfile::Builder::new().prefix(".auricle-").suffix(".png").tempfile_in(folder);
+        let file = file.with_context(context)?;
+        picture::draw(&before, &after, &labels, file.path()).with_context(context)?;
+        Ok(Some((file, path.clone())))
+    }
+}
+
+fn subtitle(spec: &SignalSpec, samples: u64, device: &str) -> String {
+    let rate = spec.sample_rate_hz.map_or_else(|| "unknown rate".to_owned(), |rate| format!("{rate} Hz"));
+    let channel = if spec.channels == 1 { "mono" } else { "first channel" };
+    format!("{rate}, {samples} samples, {channel}, on {device}")
+}
+
+/// One channel after the other, each filled up with zeros to `len` samples. A single channel of whole frames is taken
+/// as it is.
+fn planar_from_interleaved<'a>(
+    spec: &SignalSpec,
+    block: &'a [f32],
+    len: usize,
+    room: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let sample = spec.domain().floats_per_sample();
+    let channel_floats = len * sample;
+    if spec.channels == 1 && block.len() == channel_floats {
+        return block;
+    }
+    room.clear();
+    room.resize(spec.channels * channel_floats, 0.0);
+    for (channel, planar) in room.chunks_exact_mut(channel_floats).enumerate() {
+        let interleaved = block.chunks_exact(spec.channels * sample);
+        for (to, from) in planar.chunks_exact_mut(sample).zip(interleaved) {
+            to.copy_from_slice(&from[channel * sample..(channel + 1) * sample]);
+        }
+    }
+    room
+}
+
+/// The first `samples` sample times, interleaved.
+fn interleaved_from_planar<'a>(
+    spec: &SignalSpec,
+    planar: &'a [f32],
+    samples: u64,
+    room: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let sample = spec.domain().floats_per_sample();
+    let floats = usize::try_from(samples).unwrap_or(usize::MAX).saturating_mul(sample);
+    if spec.channels == 1 {
+        return &planar[..floats];
+    }
+    room.clear();
+    room.resize(floats * spec.channels, 0.0);
+    let channel_floats = (planar.len() / spec.channels).max(1);
+    for (channel, planar) in planar.chunks_exact(channel_floats).enumerate() {
+        let interleaved = room.chunks_exact_mut(spec.channels * sample);
+        for (to, from) in interleaved.zip(planar[..floats].chunks_exact(sample)) {
+            to[channel * sample..(channel + 1) * sample].copy_from_slice(from);
+        }
+    }
+    room
+}

@@ -1,0 +1,267 @@
+//! The `cpu` device: runs a recording with the CPU twins of its kernels, and needs no driver.
+//!
+//! A worker takes a chunk of frames and goes through it in short spans, all stages for one span before the next, so
+//! that a sample comes from memory once and its results leave from the cache:
+//!
+//! ```text
+//! chunk   | span: gate, filter, ... | span: gate, filter, ... | ...
+//! ```
+//!
+//! A span ends when enough live frames have come together to fill the vectors; in a sparse signal it is long.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::host::{HostPool, LiveRow, gate_span};
+use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
+use crate::error::Result;
+use crate::frame::FrameState;
+use crate::graph::batch::Batch;
+use crate::graph::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
+use crate::graph::results::{Chunk, RunOutput};
+use crate::stage::gate::Quiet;
+
+/// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
+const SPAN_FLOATS: usize = 64 * 1024;
+/// The vectors of the widest instruction set work on 16 frames at once.
+const SHORTEST_SPAN: usize = 16;
+/// Floats of a chunk: long enough that even a sparse one fills the vectors.
+const CHUNK_FLOATS: usize = 16 * SPAN_FLOATS;
+
+#[derive(Debug)]
+pub(crate) struct CpuDevice {
+    host: HostPool,
+    info: DeviceInfo,
+}
+
+impl CpuDevice {
+    pub(crate) fn new(host: HostPool) -> Self {
+        let info = DeviceInfo {
+            name: "cpu".to_owned(),
+            kind: DeviceKind::Cpu,
+            backend: "native".to_owned(),
+            driver: format!("{} on {} threads", host.level, host.threads),
+            features: Vec::new(),
+        };
+        Self { host, info }
+    }
+}
+
+impl Device for CpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn prepare(&self, recording: Arc<Recording>, _options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {
+        let start = Instant::now();
+        let span = span_frames(&recording);
+        let workers = (0..self.host.threads).map(|_| Mutex::new(Worker::new(&recording, &self.host, span))).collect();
+        let shared_floats: usize = recording.shared_memory.iter().sum();
+        let buffer_bytes = (self.host.threads * 2 * span * shared_floats * size_of::<f32>()) as u64;
+        let report = CompileReport { buffer_bytes, time: start.elapsed(), ..CompileReport::default() };
+        Ok(Box::new(CpuPlan { recording, host: self.host.clone(), span, workers, report }))
+    }
+}
+
+/// Frames that a worker gates at once. A hold is looked up that many frames back, so with a long one the span is
+/// longer too: the second look stays a small part of the work.
+fn span_frames(recording: &Recording) -> usize {
+    let frame_floats = recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
+    let hold = recording.gate.as_ref().map_or(0, |step| usize::try_from(step.gate.hold).unwrap_or(0));
+    (SPAN_FLOATS / frame_floats).max(SHORTEST_SPAN).max(4 * hold)
+}
+
+struct CpuPlan {
+    recording: Arc<Recording>,
+    host: HostPool,
+    span: usize,
+    workers: Vec<Mutex<Worker>>,
+    report: CompileReport,
+}
+
+impl std::fmt::Debug for CpuPlan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("CpuPlan").field("span", &self.span).finish_non_exhaustive()
+    }
+}
+
+impl PreparedPlan for CpuPlan {
+    fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
+        let start = Instant::now();
+        output.prepare(&self.recording, batch, self.chunk_frames(batch));
+        let (recording, workers, span) = (&self.recording, &self.workers, self.span);
+        self.host.for_each(output.chunks(), |index, chunk| {
+            let mut worker = workers[index].lock().unwrap_or_else(PoisonError::into_inner);
+            worker.chunk(recording, batch, chunk, span)
+        })?;
+        output.set_stage_times(self.stage_times(start.elapsed()));
+        Ok(())
+    }
+
+    fn report(&self) -> &CompileReport {
+        &self.report
+    }
+}
+
+impl CpuPlan {
+    /// Long chunks for long batches; for short ones, enough chunks that every worker has some.
+    fn chunk_frames(&self, batch: &Batch<'_>) -> usize {
+        let frame_floats = self.recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
+        let fair = batch.emitted().div_ceil(4 * self.host.threads);
+        fair.clamp(SHORTEST_SPAN, (CHUNK_FLOATS / frame_floats).max(self.span))
+    }
+
+    /// Each stage's share of `wall`, by the time that the workers were busy with it.
+    fn stage_times(&self, wall: Duration) -> Vec<(String, Duration)> {
+        let mut busy = vec![Duration::ZERO; self.recording.steps.len() + 2];
+        for worker in &self.workers {
+            let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.iter_mut().zip(&mut worker.busy).for_each(|(sum, time)| *sum += std::mem::take(time));
+        }
+        let total: Duration = busy.iter().sum();
+        let share = |time: Duration| wall.mul_f64(time.as_secs_f64() / total.as_secs_f64().max(1e-9));
+        let gate = self.recording.gate.as_ref().map_or("frames", |step| &step.node);
+        let names = std::iter::once(gate).chain(self.recording.steps.iter().map(|step| step.node.as_str()));
+        names.chain(["collect"]).map(str::to_owned).zip(busy.into_iter().map(share)).collect()
+    }
+}
+
+/// One thread's memory.
+struct Worker {
+    level: crate::simd::SimdLevel,
+    twins: Vec<Box<dyn TwinWorker>>,
+    shared: Vec<Vec<f32>>,
+    scratch: Vec<FrameState>,
+    live: Vec<LiveRow>,
+    /// Time with the gate, with each step, and with putting results into their places.
+    busy: Vec<Duration>,
+}
+
+impl Worker {
+    fn new(recording: &Recording, host: &HostPool, span: usize) -> Self {
+        Self {
+            level: host.level,
+            twins: recording.steps.iter().map(|step| step.kernel.twin.worker(host.level)).collect(),
+            shared: recording.shared_memory.iter().map(|floats| vec![0.0; 2 * span * floats]).collect(),
+            scratch: Vec::new(),
+            live: Vec::new(),
+            busy: vec![Duration::ZERO; recording.steps.len() + 2],
+        }
+    }
+
+    fn chunk(&mut self, recording: &Recording, batch: &Batch<'_>, mut chunk: Chunk<'_>, span: usize) -> Result<()> {
+        let frames = chunk.frames.clone();
+        let mut begin = frames.start;
+        let mut at = frames.start;
+        self.live.clear();
+        while at < frames.end {
+            let end = (at + span).min(frames.end);
+            self.gate(recording, batch, &mut chunk, at..end)?;
+            at = end;
+            if self.live.len() >= span || at == frames.end {
+                self.stages(recording, batch, &mut chunk, &(begin..at))?;
+                begin = at;
+                self.live.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn gate(
+        &mut self,
+        recording: &Recording,
+        batch: &Batch<'_>,
+        chunk: &mut Chunk<'_>,
+        frames: Range<usize>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let local = frames.start - chunk.frames.start..frames.end - chunk.frames.start;
+        let states = &mut chunk.states[local];
+        let decided = gate_span(recording, self.level, batch, frames, &mut self.scratch, states, &mut self.live);
+        self.busy[0] += start.elapsed();
+        decided
+    }
+
+    fn stages(
+        &mut self,
+        recording: &Recording,
+        batch: &Batch<'_>,
+        chunk: &mut Chunk<'_>,
+        span: &Range<usize>,
+    ) -> Result<()> {
+        let mut start = Instant::now();
+        let live = self.live.len();
+        if live > 0 {
+            let inputs: Vec<Vec<FrameRef<'_>>> = (0..recording.inputs.len())
+                .map(|input| self.live.iter().map(|row| row.frames(batch, input)).collect())
+                .collect();
+            let mut room: Vec<Option<&mut [f32]>> = chunk.room(span, live).into_iter().map(Some).collect();
+            for index in 0..recording.steps.len() {
+                self.step(recording, index, &inputs, &mut room, live)?;
+                self.busy[1 + index] += start.elapsed();
+                start = Instant::now();
+            }
+        }
+        let quiet = recording.gate.as_ref().map_or(Quiet::Zero, |step| step.gate.quiet);
+        let gated = recording.gate.as_ref().map_or(0, |step| step.input);
+        let passing_shape = recording.inputs.get(gated).map(|(_, shape)| *shape);
+        chunk.finish(span, quiet, passing_shape, |frame| {
+            let (channel, rows) = batch.rows_of(frame..frame + 1).next()?;
+            batch.frame(gated, channel, rows.start)
+        });
+        let collect = self.busy.len() - 1;
+        self.busy[collect] += start.elapsed();
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        recording: &Recording,
+        index: usize,
+        inputs: &[Vec<FrameRef<'_>>],
+        room: &mut [Option<&mut [f32]>],
+        live: usize,
+    ) -> Result<()> {
+        let step = &recording.steps[index];
+        // Results are taken out while operands are looked at: the two never share a place.
+        let mut shared_results: Vec<(usize, Vec<f32>)> = Vec::new();
+        let mut output_results: Vec<(usize, &mut [f32])> = Vec::new();
+        for &result in &step.results {
+            match recording.buffers[result].place {
+                Place::Shared(piece) => shared_results.push((piece, std::mem::take(&mut self.shared[piece]))),
+                Place::Output(place) => output_results.extend(room[place].take().map(|memory| (place, memory))),
+            }
+        }
+        let operands: Vec<TwinOperand<'_, '_>> = step
+            .operands
+            .iter()
+            .map(|operand| match *operand {
+                Operand::Input(input) => TwinOperand::Frames(&inputs[input]),
+                Operand::Buffer(buffer) => {
+                    let spec = &recording.buffers[buffer];
+                    let floats = match spec.place {
+                        Place::Shared(piece) => self.shared[piece].as_slice(),
+                        Place::Output(place) => room[place].as_deref().unwrap_or(&[]),
+                    };
+                    TwinOperand::Buffer(&floats[..live * spec.shape.floats()])
+                }
+            })
+            .collect();
+        let (mut from_shared, mut from_output) = (shared_results.iter_mut(), output_results.iter_mut());
+        let mut results: Vec<&mut [f32]> = Vec::new();
+        for &result in &step.results {
+            let spec = &recording.buffers[result];
+            let floats = match spec.place {
+                Place::Shared(_) => from_shared.next().map(|(_, memory)| memory.as_mut_slice()),
+                Place::Output(_) => from_output.next().map(|(_, memory)| &mut **memory),
+            };
+            results.extend(floats.map(|floats| &mut floats[..live * spec.shape.floats()]));
+        }
+        self.twins[index].run(&mut TwinCall { frames: live, operands: &operands, results: &mut results })?;
+        drop((operands, results));
+        shared_results.into_iter().for_each(|(piece, memory)| self.shared[piece] = memory);
+        output_results.into_iter().for_each(|(place, memory)| room[place] = Some(memory));
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The buffers and bind groups of one bucket: everything that a submission touches, made once.
+//!
+//! Data goes up through mapped staging buffers and comes back through mapped readback buffers; both stay for the life
+//! of the plan. What is in a buffer past the frames of the current batch is garbage from earlier ones.
+
+use super::pipeline::Pipeline;
+use super::{Shared, gate};
+use crate::error::Result;
+use crate::graph::recording::{Operand, Place, Recording, Step, Unit};
+
+/// Buffers for at most `units` live frames.
+#[derive(Debug)]
+pub(super) struct BufferSet {
+    pub(super) units: usize,
+    /// Frames of input that fit: live ones and neighbours that are not.
+    pub(super) slots: usize,
+    pub(super) inputs: Vec<Upload>,
+    /// The number of live frames, then the units.
+    pub(super) control: Upload,
+    pub(super) unit_list: wgpu::Buffer,
+    /// For each step.
+    pub(super) params: Vec<wgpu::Buffer>,
+    pub(super) bind_groups: Vec<wgpu::BindGroup>,
+    /// For each place of an output: on the device, and where it is read back.
+    pub(super) outputs: Vec<(wgpu::Buffer, wgpu::Buffer)>,
+    pub(super) gate: Option<gate::GateBuffers>,
+    pub(super) bytes: u64,
+}
+
+/// A device buffer with the staging buffer through which it is filled.
+#[derive(Debug)]
+pub(super) struct Upload {
+    pub(super) staging: wgpu::Buffer,
+    pub(super) target: wgpu::Buffer,
+}
+
+/// Bytes before the units in the control buffer; copies want multiples of 4, bindings more.
+pub(super) const CONTROL_HEADER_BYTES: u64 = 256;
+
+struct Maker<'a> {
+    device: &'a wgpu::Device,
+    bytes: u64,
+}
+
+impl Maker<'_> {
+    fn buffer(&mut self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        // An empty binding is not allowed, and a struct of a uniform is a multiple of 16 bytes.
+        let size = bytes.max(16).next_multiple_of(16);
+        self.bytes += size;
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: usage.contains(wgpu::BufferUsages::MAP_WRITE),
+        })
+    }
+
+    fn filled(&mut self, label: &str, data: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let size = (data.len() as u64).max(16).next_multiple_of(16);
+        self.bytes += size;
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: true,
+        });
+        // A failed allocation shows in the error scope around this.
+        if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+            view.slice(..data.len()).copy_from_slice(data);
+        }
+        buffer.unmap();
+        buffer
+    }
+
+    fn upload(&mut self, label: &str, bytes: u64) -> Upload {
+        use wgpu::BufferUsages as Usage;
+        Upload {
+            staging: self.buffer(&format!("{label}.staging"), bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+            target: self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
+        }
+    }
+
+    fn output(&mut self, label: &str, bytes: u64) -> (wgpu::Buffer, wgpu::Buffer) {
+        use wgpu::BufferUsages as Usage;
+        let buffer = self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC);
+        (buffer, self.buffer(&format!("{label}.readback"), bytes, Usage::MAP_READ | Usage::COPY_DST))
+    }
+}
+
+fn frame_bytes(floats: usize, frames: usize) -> u64 {
+    (floats * frames * size_of::<f32>()) as u64
+}
+
+impl BufferSet {
+    pub(super) fn new(
+        shared: &Shared,
+        recording: &Recording,
+        pipelines: &[Pipeline],
+        gate_pipelines: Option<&gate::GatePipelines>,
+        units: usize,
+        slots: usize,
+    ) -> Result<Self> {
+        shared.create("allocating its buffers", || {
+            Self::make(&shared.device, recording, pipelines, gate_pipelines, units, slots)
+        })
+    }
+
+    fn make(
+        device: &wgpu::Device,
+        recording: &Recording,
+        pipelines: &[Pipeline],
+        gate_pipelines: Option<&gate::GatePipelines>,
+        units: usize,
+        slots: usize,
+    ) -> Self {
+        use wgpu::BufferUsages as Usage;
+        let mut maker = Maker { device, bytes: 0 };
+        let inputs: Vec<Upload> = recording
+            .inputs
+            .iter()
+            .map(|(name, shape)| maker.upload(&format!("{name}.samples"), frame_bytes(shape.floats(), slots)))
+            .collect();
+        let unit_bytes = (slots.max(units) * size_of::<Unit>()) as u64;
+        let control = maker.upload("control", CONTROL_HEADER_BYTES + unit_bytes);
+        let unit_list = maker.buffer("units", unit_bytes, Usage::STORAGE | Usage::COPY_DST);
+        let shared_memory: Vec<_> = recording
+            .shared_memory
+            .iter()
+            .enumerate()
+            .map(|(index, floats)| maker.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE))
+            .collect();
+        let mut outputs: Vec<_> = recording
+            .buffers
+            .iter()
+            .filter_map(|spec| match spec.place {
+                Place::Output(place) => Some((place, spec)),
+                Place::Shared(_) => None,
+            })
+            .collect();
+        outputs.sort_by_key(|(place, _)| *place);
+        let outputs: Vec<_> =
+            outputs.iter().map(|(_, spec)| maker.output(&spec.label, frame_bytes(spec.shape.floats(), units))).collect();
+        let params: Vec<_> = recording.steps.iter().map(|step| params_buffer(&mut maker, step)).collect();
+        let place = |buffer: usize| match recording.buffers[buffer].place {
+            Place::Shared(piece) => &shared_memory[piece],
+            Place::Output(place) => &outputs[place].0,
+        };
+        let mut bind_groups = Vec::new();
+        for ((step, params), pipeline) in recording.steps.iter().zip(&params).zip(pipelines) {
+            let tables: Vec<_> = step
+                .kernel
+                .tables
+                .iter()
+                .map(|table| maker.filled(&format!("{}.{}", step.node, table.label), &table.bytes, Usage::STORAGE))
+                .collect();
+            let operand = |operand: &Operand| match *operand {
+                Operand::Input(input) => &inputs[input].target,
+                Operand::Buffer(buffer) => place(buffer),
+            };
+            let bound = std::iter::once(params)
+                .chain(step.kernel.reads_units.then_some(&unit_list))
+                .chain(step.operands.iter().map(operand))
+                .chain(&tables)
+                .chain(step.results.iter().map(|result| place(*result)));
+            bind_groups.push(bind(device, &step.node, &pipeline.layout, bound));
+        }
+        let gate = gate_pipelines.zip(recording.gate.as_ref()).map(|(pipelines, step)| {
+            let samples = &inputs[step.input].target;
+            gate::GateBuffers::new(device, pipelines, recording, samples, &unit_list, slots)
+        });
+        Self { units, slots, inputs, control, unit_list, params, bind_groups, outputs, gate, bytes: maker.bytes }
+    }
+}
+
+/// The uniform of a step: the number of live frames, which every submission sets, and what never changes.
+fn params_buffer(maker: &mut Maker<'_>, step: &Step) -> wgpu::Buffer {
+    let words: Vec<u32> = std::iter::once(0).chain(step.kernel.params.iter().copied()).collect();
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    maker.filled(&format!("{}.params", step.node), bytemuck::cast_slice(&words), usage)
+}
+
+pub(super) fn bind<'a>(
+    device: &wgpu::Device,
+    label: &str,
+    layout: &wgpu::BindGroupLayout,
+    buffers: impl Iterator<Item = &'a wgpu::Buffer>,
+) -> wgpu::BindGroup {
+    let entries: Vec<_> = (0..)
+        .zip(buffers)
+        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+        .collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
+}

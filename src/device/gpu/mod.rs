@@ -1,0 +1,183 @@
+//! A device through wgpu: Vulkan, Metal, DX12, or GL where it is all there is.
+//!
+//! ```text
+//! open -> GpuDevice --prepare--> GpuPlan: pipelines, then for each bucket a ring of buffer sets
+//!                                  run:   pieces of a batch, up to two in flight
+//! ```
+
+mod buffers;
+
+mod cache;
+
+mod gate;
+
+mod pipeline;
+
+mod plan;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::host::HostPool;
+use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
+use crate::error::{Error, Result};
+use crate::graph::limits;
+use crate::graph::recording::Recording;
+
+pub use cache::PipelineCacheDir;
+
+/// How long a submission may take before the device counts as hung.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct GpuDevice {
+    info: DeviceInfo,
+    host: HostPool,
+    shared: Arc<Shared>,
+}
+
+/// What the device and its plans hold together.
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    faults: Arc<Faults>,
+    pipelines: pipeline::Pipelines,
+}
+
+/// What the driver reported outside of a call: after a loss, creating and submitting silently do nothing, so nobody
+/// may trust a result without having looked here.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: AtomicBool,
+    message: Mutex<Option<String>>,
+}
+
+impl Faults {
+    fn report(&self, lost: bool, message: String) {
+        let mut first = self.message.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(message);
+        if lost {
+            self.lost.store(true, Ordering::Release);
+        }
+    }
+
+    /// The first fault since the last look; a loss stays.
+    fn take(&self) -> Option<(bool, String)> {
+        let lost = self.lost.load(Ordering::Acquire);
+        let mut message = self.message.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = if lost { message.clone() } else { message.take() };
+        text.map(|text| (lost, text))
+    }
+}
+
+impl GpuDevice {
+    pub(crate) fn open(
+        adapter: &wgpu::Adapter,
+        info: DeviceInfo,
+        host: HostPool,
+        cache: &PipelineCacheDir,
+    ) -> Result<Self> {
+        let (device, queue) = request_device(adapter, &info)?;
+        let faults = Arc::new(Faults::default());
+        let uncaptured = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.report(false, error.to_string())));
+        let lost = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                lost.report(true, message);
+            }
+        });
+        let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
+        let shared = Shared { name: info.name.clone(), device, queue, faults, pipelines };
+        Ok(Self { info, host, shared: Arc::new(shared) })
+    }
+}
+
+/// Asks for no more than every adapter has, except where more is free: large bindings, and what the pipelines use.
+fn request_device(adapter: &wgpu::Adapter, info: &DeviceInfo) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let offered = adapter.limits();
+    let required_limits = wgpu::Limits {
+        max_compute_invocations_per_workgroup: limits::MOST_INVOCATIONS,
+        max_compute_workgroup_size_x: limits::MOST_INVOCATIONS,
+        max_compute_workgroup_storage_size: limits::MOST_WORKGROUP_BYTES,
+        max_compute_workgroups_per_dimension: offered.max_compute_workgroups_per_dimension,
+        max_storage_buffers_per_shader_stage: u32::try_from(limits::MOST_STORAGE_BUFFERS).unwrap_or(8),
+        max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+        max_buffer_size: offered.max_buffer_size,
+        ..wgpu::Limits::downlevel_defaults().using_alignment(offered)
+    };
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("auricle"),
+        required_features: adapter.features() & wgpu::Features::PIPELINE_CACHE,
+        required_limits,
+        ..wgpu::DeviceDescriptor::default()
+    };
+    pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| Error::Device {
+        device: info.name.clone(),
+        action: "opening it",
+        reason: error.to_string(),
+    })
+}
+
+impl Device for GpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {
+        Ok(Box::new(plan::GpuPlan::new(Arc::clone(&self.shared), self.host.clone(), recording, options)?))
+    }
+}
+
+impl Shared {
+    fn error(&self, action: &'static str, reason: impl ToString) -> Error {
+        Error::Device { device: self.name.clone(), action, reason: reason.to_string() }
+    }
+
+    /// Turns what the driver reported meanwhile into an error.
+    fn check(&self, action: &'static str) -> Result<()> {
+        match self.faults.take() {
+            None => Ok(()),
+            Some((true, reason)) => Err(Error::DeviceLost { device: self.name.clone(), reason }),
+            Some((false, reason)) => Err(self.error(action, reason)),
+        }
+    }
+
+    /// Runs `make`, which creates things on the device, and catches what goes wrong there.
+    fn create<T>(&self, action: &'static str, make: impl FnOnce() -> T) -> Result<T> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let made = make();
+        let caught = [pollster::block_on(internal.pop()), pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
+        self.check(action)?;
+        match caught.into_iter().flatten().next() {
+            None => Ok(made),
+            Some(error) => Err(self.error(action, error)),
+        }
+    }
+
+    /// Waits until a submission has ended and its buffers are mapped.
+    fn wait(&self, submission: &wgpu::SubmissionIndex, action: &'static str) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let poll = wgpu::PollType::Wait {
+                submission_index: Some(submission.clone()),
+                timeout: Some(Duration::from_secs(1)),
+            };
+            match self.device.poll(poll) {
+                Ok(_) => return self.check(action),
+                Err(wgpu::PollError::Timeout) if start.elapsed() < LONGEST_WAIT => self.check(action)?,
+                Err(wgpu::PollError::Timeout) => {
+                    let reason = format!("no answer within {} s", LONGEST_WAIT.as_secs());
+                    self.faults.report(true, reason.clone());
+                    return Err(Error::DeviceLost { device: self.name.clone(), reason });
+                }
+                Err(error) => return Err(self.error(action, error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Pipelines: built once per device, whichever plans use them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Shared;
+use super::cache::{self, PipelineCacheDir};
+use crate::error::Result;
+
+/// What a binding of a kernel is; its position is its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Binding {
+    Uniform,
+    Read,
+    ReadWrite,
+}
+
+/// Everything that a pipeline depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    wgsl: Arc<str>,
+    entry: String,
+    /// Values as bits.
+    constants: Vec<(String, u64)>,
+    bindings: Vec<Binding>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    built: Mutex<HashMap<Key, Pipeline>>,
+    cache: Option<DiskCache>,
+}
+
+#[derive(Debug)]
+struct DiskCache {
+    file: PathBuf,
+    cache: wgpu::PipelineCache,
+    loaded_bytes: usize,
+}
+
+/// What a plan asks for.
+pub(super) struct PipelineRequest<'a> {
+    pub(super) label: &'a str,
+    pub(super) wgsl: &'a Arc<str>,
+    pub(super) entry: &'a str,
+    pub(super) constants: &'a [(String, f64)],
+    pub(super) bindings: Vec<Binding>,
+}
+
+impl Pipelines {
+    pub(super) fn new(device: &wgpu::Device, adapter: &wgpu::Adapter, folder: &PipelineCacheDir) -> Self {
+        let file = device
+            .features()
+            .contains(wgpu::Features::PIPELINE_CACHE)
+            .then(|| folder.file(&adapter.get_info()))
+            .flatten();
+        let cache = file.map(|file| {
+            let data = cache::load(&file);
+            let descriptor = wgpu::PipelineCacheDescriptor {
+                label: Some("auricle.pipelines"),
+                data: data.as_deref(),
+                fallback: true,
+            };
+            #[expect(unsafe_code, reason = "wgpu cannot check the driver's bytes")]
+            // SAFETY: the bytes came from `get_data` of such a cache, in a file whose name holds the adapter and its
+            // driver and whose checksum is right; wgpu compares the driver's own header as well.
+            let cache = unsafe { device.create_pipeline_cache(&descriptor) };
+            DiskCache { file, cache, loaded_bytes: data.map_or(0, |data| data.len()) }
+        });
+        Self { built: Mutex::default(), cache }
+    }
+
+    pub(super) fn disk_cache_bytes(&self) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.loaded_bytes)
+    }
+
+    /// Writes what the driver has built by now to disk.
+    pub(super) fn store(&self) {
+        if let Some(disk) = &self.cache
+            && let Some(data) = disk.cache.get_data()
+        {
+            cache::store(&disk.file, &data);
+        }
+    }
+
+    /// The pipeline, and whether it had to be built.
+    pub(super) fn get(&self, shared: &Shared, request: &PipelineRequest<'_>) -> Result<(Pipeline, bool)> {
+        let constants = request.constants.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect();
+        let key = Key {
+            wgsl: Arc::clone(request.wgsl),
+            entry: request.entry.to_owned(),
+            constants,
+            bindings: request.bindings.clone(),
+        };
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = built.get(&key) {
+            return Ok((pipeline.clone(), false));
+        }
+        let pipeline = shared.create("building a pipeline", || self.build(&shared.device, request))?;
+        built.insert(key, pipeline.clone());
+        Ok((pipeline, true))
+    }
+
+    fn build(&self, device: &wgpu::Device, request: &PipelineRequest<'_>) -> Pipeline {
+        let label = Some(request.label);
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label,
+            source: wgpu::ShaderSource::Wgsl(request.wgsl.as_ref().into()),
+        });
+        let entries: Vec<_> = (0..).zip(&request.bindings).map(|(index, binding)| layout_entry(index, *binding)).collect();
+        let layout =
+            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label,
+            bind_group_layouts: &[Some(&layout)],
+            ..wgpu::PipelineLayoutDescriptor::default()
+        });
+        let constants: Vec<_> = request.constants.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label,
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(request.entry),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // Our kernels write workgroup memory before they read it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: self.cache.as_ref().map(|disk| &disk.cache),
+        });
+        Pipeline { pipeline, layout }
+    }
+}
+
+fn layout_entry(binding: u32, kind: Binding) -> wgpu::BindGroupLayoutEntry {
+    let ty = match kind {
+        Binding::Uniform => wgpu::BufferBindingType::Uniform,
+        Binding::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Binding::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,163 @@
+//! The machine's own cores: the pool of workers that the CPU device runs on, and that gates for the others.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::frame::FrameState;
+use crate::graph::batch::{Batch, CONTEXT_LEN};
+use crate::graph::recording::{FrameRef, Recording};
+use crate::simd::SimdLevel;
+use crate::stage::gate::{Faulty, Quiet};
+
+#[derive(Clone, Debug)]
+pub(crate) struct HostPool {
+    pool: Arc<rayon::ThreadPool>,
+    pub(crate) level: SimdLevel,
+    pub(crate) threads: usize,
+}
+
+impl HostPool {
+    /// A pool of `threads` workers; as many as there are cores when 0.
+    pub(crate) fn new(threads: usize) -> Result<Self> {
+        let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = if threads == 0 { available } else { threads };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("auricle.host.{index}"))
+            .build()
+            .map_err(|error| Error::Device {
+                device: "cpu".to_owned(),
+                action: "starting its threads",
+                reason: error.to_string(),
+            })?;
+        Ok(Self { pool: Arc::new(pool), level: SimdLevel::detect(), threads })
+    }
+
+    /// Runs `work` for every job, on all workers; the first error ends it. `work` gets the worker's number.
+    pub(crate) fn for_each<T: Send>(
+        &self,
+        jobs: Vec<T>,
+        work: impl Fn(usize, T) -> Result<()> + Send + Sync,
+    ) -> Result<()> {
+        use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+        if self.threads == 1 || jobs.len() <= 1 {
+            return jobs.into_iter().try_for_each(|job| work(0, job));
+        }
+        self.pool.install(|| {
+            jobs.into_par_iter().try_for_each(|job| work(rayon::current_thread_index().unwrap_or(0), job))
+        })
+    }
+}
+
+/// A live frame of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LiveRow {
+    pub(crate) channel: usize,
+    pub(crate) row: usize,
+    /// Whether the neighbours are there to be looked at.
+    pub(crate) has_previous: bool,
+    pub(crate) has_next: bool,
+}
+
+impl LiveRow {
+    /// The frame of one input, with its neighbours.
+    pub(crate) fn frames<'a>(&self, batch: &Batch<'a>, input: usize) -> FrameRef<'a> {
+        let frame = |row| batch.frame(input, self.channel, row);
+        FrameRef {
+            previous: self.has_previous.then(|| frame(self.row - 1)).flatten(),
+            frame: frame(self.row).unwrap_or(&[]),
+            next: self.has_next.then(|| frame(self.row + 1)).flatten(),
+        }
+    }
+}
+
+/// Decides the emitted frames of a span, counted through all channels, and lists the live ones.
+///
+/// `scratch` is room for states; `states` gets those of the span, `live` is appended to.
+pub(crate) fn gate_span(
+    recording: &Recording,
+    level: SimdLevel,
+    batch: &Batch<'_>,
+    span: Range<usize>,
+    scratch: &mut Vec<FrameState>,
+    states: &mut [FrameState],
+    live: &mut Vec<LiveRow>,
+) -> Result<()> {
+    let mut done = 0;
+    for (channel, rows) in batch.rows_of(span) {
+        let reach = usize::from(recording.looks_at_neighbours);
+        let decided = rows.start.saturating_sub(reach)..(rows.end + reach).min(batch.rows());
+        scratch.clear();
+        decide_rows(recording, level, batch, channel, decided.clone(), scratch);
+        refuse_faulty(recording, batch, channel, decided.start, scratch)?;
+        let state_at = |row: usize| scratch[row - decided.start];
+        for row in rows {
+            states[done] = state_at(row);
+            done += 1;
+            if state_at(row) == FrameState::Live {
+                let is_there = |row: usize| {
+                    decided.contains(&row) && batch.has_frame(channel, row) && is_heard(recording, state_at(row))
+                };
+                live.push(LiveRow {
+                    channel,
+                    row,
+                    has_previous: reach > 0 && row > 0 && is_there(row - 1),
+                    has_next: reach > 0 && is_there(row + 1),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Decides `rows` of a channel; returns how far behind the last loud frame is then.
+pub(crate) fn decide_rows(
+    recording: &Recording,
+    level: SimdLevel,
+    batch: &Batch<'_>,
+    channel: usize,
+    rows: Range<usize>,
+    states: &mut Vec<FrameState>,
+) -> u32 {
+    match &recording.gate {
+        Some(step) => step.gate.decide(level, batch, step.input, channel, rows, states),
+        None => {
+            states.extend(rows.map(|_| FrameState::Live));
+            0
+        }
+    }
+}
+
+/// True when a live neighbour hears this frame; a silenced one counts as zeros.
+pub(crate) fn is_heard(recording: &Recording, state: FrameState) -> bool {
+    match state {
+        FrameState::Live => true,
+        FrameState::Quiet => recording.gate.as_ref().is_some_and(|step| step.gate.quiet == Quiet::Pass),
+        FrameState::Faulty => false,
+    }
+}
+
+/// With `Faulty::Reject`, the first faulty new frame among `states` is an error.
+pub(crate) fn refuse_faulty(
+    recording: &Recording,
+    batch: &Batch<'_>,
+    channel: usize,
+    first_row: usize,
+    states: &[FrameState],
+) -> Result<()> {
+    let Some(step) = recording.gate.as_ref().filter(|step| step.gate.faulty == Faulty::Reject) else {
+        return Ok(());
+    };
+    let faulty = states.iter().enumerate().map(|(index, state)| (first_row + index, state));
+    let Some((row, _)) = faulty.into_iter().find(|(row, state)| *row >= CONTEXT_LEN && **state == FrameState::Faulty)
+    else {
+        return Ok(());
+    };
+    let samples = batch.frame(step.input, channel, row).unwrap_or(&[]);
+    let float = samples.iter().position(|value| !value.is_finite()).unwrap_or(0);
+    let shape = batch.shape(step.input);
+    let frame = (row - CONTEXT_LEN) as u64;
+    let sample = frame * shape.len() as u64 + (float / shape.domain().floats_per_sample()) as u64;
+    Err(Error::FaultyFrame { channel, frame, sample })
+}

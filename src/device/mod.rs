@@ -1,0 +1,78 @@
+//! Execution: what runs a recording. The only folder that names wgpu.
+
+mod adapter;
+
+mod cpu;
+
+mod gpu;
+
+mod host;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::graph::batch::Batch;
+use crate::graph::recording::Recording;
+use crate::graph::results::RunOutput;
+
+pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
+pub(crate) use adapter::open;
+pub(crate) use host::decide_rows;
+pub use gpu::PipelineCacheDir;
+
+/// A processor that can run recordings.
+pub(crate) trait Device: Send + Sync + std::fmt::Debug {
+    fn info(&self) -> &DeviceInfo;
+
+    /// Makes everything ready to submit.
+    fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>>;
+}
+
+/// A recording that is ready to run on one device.
+pub(crate) trait PreparedPlan: Send + std::fmt::Debug {
+    fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()>;
+
+    fn report(&self) -> &CompileReport;
+}
+
+/// How a graph is compiled.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// Numbers of frames for which buffers are kept ready. A batch runs in the smallest bucket that holds it; one
+    /// that none holds is split.
+    pub buckets: Vec<usize>,
+    /// Where the gate decides.
+    pub gate_on: GatePlacement,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self { buckets: vec![16, 256, 2048], gate_on: GatePlacement::Host }
+    }
+}
+
+/// Where the gate decides which frames are live. The decisions are the same to the bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatePlacement {
+    /// On the CPU, before anything is uploaded, so that silence costs neither the bus nor the GPU.
+    #[default]
+    Host,
+    /// On the device: all frames are uploaded, live ones are listed there, later kernels are dispatched for those.
+    Device,
+}
+
+/// What compiling a plan did.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct CompileReport {
+    /// Pipelines that were built.
+    pub pipelines_built: usize,
+    /// Pipelines that the device had built for an earlier plan.
+    pub pipelines_reused: usize,
+    /// Bytes of the pipeline cache that were loaded from disk; 0 when there is none.
+    pub disk_cache_bytes: usize,
+    /// Bytes of device memory that the plan's buffers take.
+    pub buffer_bytes: u64,
+    /// Time from the graph's recording to a plan that is warm.
+    pub time: Duration,
+}

@@ -1,0 +1,113 @@
+//! The public error type: each variant names the thing that failed, what was found and what would work.
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A graph that cannot be compiled; `problem` names the mend.
+    #[error("graph node `{node}`: {problem}")]
+    Graph {
+        /// The node where the graph is wrong.
+        node: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A custom kernel that was refused before any driver saw it.
+    #[error("custom kernel of node `{node}`: {problem}")]
+    CustomKernel {
+        /// The node that brings the kernel.
+        node: String,
+        /// What validation found.
+        problem: String,
+    },
+
+    /// A setting outside what is allowed.
+    #[error("{setting} is {actual}, but {expected}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// The value that was given.
+        actual: String,
+        /// What is allowed, as the end of a sentence.
+        expected: String,
+    },
+
+    /// Samples that do not fit the plan they were given to.
+    #[error("input `{input}`: expected {expected}, got {actual}")]
+    BatchShape {
+        /// The graph input.
+        input: String,
+        /// What the plan needs.
+        expected: String,
+        /// What was given.
+        actual: String,
+    },
+
+    /// A frame with a NaN or an infinity, where the gate was asked to reject those.
+    #[error(
+        "channel {channel}, frame {frame}: the gate found a NaN or an infinity at sample {sample} of the channel; \
+         treat such frames as silence (`--faulty silence`, `Faulty::Silence`) or mend the source"
+    )]
+    FaultyFrame {
+        /// The channel, from 0.
+        channel: usize,
+        /// The frame within the channel, from 0, counted from the start of the session.
+        frame: u64,
+        /// The first faulty sample within the channel, from 0.
+        sample: u64,
+    },
+
+    /// A device that was asked for by name and is not there.
+    #[error("no device matches `{wanted}`; there are: {available}")]
+    UnknownDevice {
+        /// The name that was asked for.
+        wanted: String,
+        /// The names to choose from.
+        available: String,
+    },
+
+    /// A GPU was asked for, and there is none.
+    #[error("no hardware GPU found ({found}); use `cpu`, or name a software adapter to run on it all the same")]
+    NoGpu {
+        /// The adapters that were found.
+        found: String,
+    },
+
+    /// A device that could not be opened, or that failed at a task.
+    #[error("device `{device}`: {action} failed: {reason}")]
+    Device {
+        /// The device's name.
+        device: String,
+        /// What it was doing.
+        action: &'static str,
+        /// What the driver or wgpu said.
+        reason: String,
+    },
+
+    /// The device stopped answering; nothing that was in flight has a result.
+    #[error("device `{device}` was lost: {reason}; open it again, or use `cpu`")]
+    DeviceLost {
+        /// The device's name.
+        device: String,
+        /// What the driver said.
+        reason: String,
+    },
+
+    /// A signal file that cannot be read or written.
+    #[error(transparent)]
+    File(#[from] crate::format::FileError),
+}
+
+impl Error {
+    pub(crate) fn graph(node: &str, problem: impl Into<String>) -> Self {
+        Self::Graph { node: node.to_owned(), problem: problem.into() }
+    }
+
+    pub(crate) fn setting(setting: &'static str, actual: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Setting { setting, actual: actual.to_string(), expected: expected.into() }
+    }
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,231 @@
+//! Kernels that users bring: WGSL with a closure as its CPU twin, validated before any driver sees it. Also the one
+//! kernel that the graph itself puts in, which lays live frames side by side for them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::limits::{self, Needs};
+use super::recording::{Kernel, Twin, TwinCall, TwinWorker};
+use crate::error::{Error, Result};
+use crate::frame::FrameShape;
+use crate::simd::SimdLevel;
+
+/// `flat_workgroup`, for custom kernels. It goes behind their source, so that lines in error messages are theirs.
+const SHARED_WGSL: &str = include_str!("../../shaders/frames.wgsl");
+const GATHER_WGSL: &str =
+    concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gather.wgsl"));
+
+type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
+
+/// A kernel of your own, with its CPU twin.
+///
+/// The WGSL module has one compute entry point, run with one workgroup per live frame, and these bindings in group 0:
+///
+/// | binding | address space | what |
+/// | --- | --- | --- |
+/// | 0 | `uniform` | a struct: `count: u32` (live frames), `frame_len: u32` (floats in a result frame), then your parameters |
+/// | 1 to n | `storage, read` | the frames of each source, side by side, as an array |
+/// | n + 1 | `storage, read_write` | the result's frames, side by side, as an array |
+///
+/// `flat_workgroup(workgroup_id, num_workgroups)` is there to call: it is the index of the frame. Return when it is
+/// `count` or more. The module must keep to what every adapter has: 256 invocations, 16 KiB of workgroup memory,
+/// 8 storage buffers, no extensions.
+///
+/// The twin is called for each live frame with the frame of each source, and writes all of the result frame. It must
+/// compute the same function; the parameters that it needs it captures.
+///
+/// ```
+/// use auricle::CustomKernel;
+/// let double = CustomKernel::new(
+///     "struct Params { count: u32, frame_len: u32, gain: f32 }
+///      @group(0) @binding(0) var<uniform> params: Params;
+///      @group(0) @binding(1) var<storage, read> source: array<f32>;
+///      @group(0) @binding(2) var<storage, read_write> result: array<f32>;
+///      @compute @workgroup_size(64)
+///      fn amplify(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+///                 @builtin(local_invocation_index) lane: u32) {
+///          let frame = flat_workgroup(id, count);
+///          if frame >= params.count { return; }
+///          for (var i = lane; i < params.frame_len; i += 64u) {
+///              let at = frame * params.frame_len + i;
+///              result[at] = params.gain * source[at];
+///          }
+///      }",
+///     |sources, result| result.iter_mut().zip(sources[0]).for_each(|(y, x)| *y = 2.0 * x),
+/// )
+/// .param(2.0_f32);
+/// # let _ = double;
+/// ```
+#[derive(Clone)]
+pub struct CustomKernel {
+    wgsl: String,
+    twin: Arc<TwinFn>,
+    params: Vec<u32>,
+    shape: Option<FrameShape>,
+}
+
+impl CustomKernel {
+    /// A kernel and its twin; see the type for what both must do.
+    pub fn new(wgsl: &str, twin: impl Fn(&[&[f32]], &mut [f32]) + Send + Sync + 'static) -> Self {
+        Self { wgsl: wgsl.to_owned(), twin: Arc::new(twin), params: Vec::new(), shape: None }
+    }
+
+    /// Appends a parameter (`f32`, `u32` or `i32`) to the uniform struct, after `frame_len`.
+    #[must_use]
+    pub fn param(mut self, value: impl bytemuck::NoUninit + ParamWord) -> Self {
+        self.params.push(bytemuck::cast(value));
+        self
+    }
+
+    /// The shape of the result's frames; that of the first source unless set.
+    #[must_use]
+    pub fn result_shape(mut self, shape: FrameShape) -> Self {
+        self.shape = Some(shape);
+        self
+    }
+
+    pub(super) fn compile(&self, node: &str, sources: &[FrameShape]) -> Result<(Kernel, FrameShape)> {
+        let shape = self.shape.unwrap_or(sources[0]);
+        if shape.is_empty() {
+            return Err(Error::graph(node, "the result's frames are empty"));
+        }
+        let wgsl = format!("{}\n{SHARED_WGSL}", self.wgsl);
+        let entry = validate(&wgsl, sources.len())
+            .map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
+        let frame_len = u32::try_from(shape.floats()).unwrap_or(u32::MAX);
+        let kernel = Kernel {
+            name: format!("{node}.{entry}"),
+            wgsl: wgsl.into(),
+            entry,
+            constants: Vec::new(),
+            params: std::iter::once(frame_len).chain(self.params.iter().copied()).collect(),
+            reads_units: false,
+            tables: Vec::new(),
+            items_per_frame: 1,
+            items_per_workgroup: 1,
+            twin: Arc::new(ClosureTwin {
+                twin: Arc::clone(&self.twin),
+                sources: sources.iter().map(|source| source.floats()).collect(),
+                result: shape.floats(),
+            }),
+        };
+        Ok((kernel, shape))
+    }
+}
+
+impl fmt::Debug for CustomKernel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("CustomKernel").field("params", &self.params).field("shape", &self.shape).finish()
+    }
+}
+
+/// What can be a parameter of a custom kernel: anything of 32 bits.
+pub trait ParamWord: sealed::Sealed {}
+
+impl ParamWord for f32 {}
+impl ParamWord for u32 {}
+impl ParamWord for i32 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u32 {}
+    impl Sealed for i32 {}
+}
+
+/// Checks a user's module; returns the name of its entry point.
+fn validate(wgsl: &str, sources: usize) -> Result<String, String> {
+    let (module, info) = limits::resolve(wgsl, &[])?;
+    let [entry] = module.entry_points.as_slice() else {
+        return Err(format!("it has {} entry points; it must have one", module.entry_points.len()));
+    };
+    if entry.stage != naga::ShaderStage::Compute {
+        return Err(format!("its entry point `{}` is no compute shader", entry.name));
+    }
+    Needs::of(&module, &info, 0).check()?;
+    check_bindings(&module, sources)?;
+    Ok(entry.name.clone())
+}
+
+fn check_bindings(module: &naga::Module, sources: usize) -> Result<(), String> {
+    let read_only = naga::AddressSpace::Storage { access: naga::StorageAccess::LOAD };
+    let read_write = naga::AddressSpace::Storage { access: naga::StorageAccess::LOAD | naga::StorageAccess::STORE };
+    let mut expected = vec![("params", "var<uniform>", naga::AddressSpace::Uniform)];
+    expected.extend((0..sources).map(|_| ("a source", "var<storage, read>", read_only)));
+    expected.push(("the result", "var<storage, read_write>", read_write));
+    let bound = |index: usize| {
+        let is_here = |binding: &naga::ResourceBinding| binding.group == 0 && binding.binding as usize == index;
+        module.global_variables.iter().find(|(_, variable)| variable.binding.as_ref().is_some_and(is_here))
+    };
+    for (index, (what, declaration, space)) in expected.iter().enumerate() {
+        let found = bound(index).map(|(_, variable)| variable.space);
+        if found != Some(*space) {
+            return Err(format!("@group(0) @binding({index}) must be {what}, declared as `{declaration}`"));
+        }
+    }
+    let bindings = module.global_variables.iter().filter(|(_, variable)| variable.binding.is_some()).count();
+    if bindings != expected.len() {
+        return Err(format!("it has {bindings} bindings; with {sources} sources it must have {}", expected.len()));
+    }
+    Ok(())
+}
+
+struct ClosureTwin {
+    twin: Arc<TwinFn>,
+    /// Floats in a frame of each source, and of the result.
+    sources: Vec<usize>,
+    result: usize,
+}
+
+impl fmt::Debug for ClosureTwin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ClosureTwin")
+    }
+}
+
+impl Twin for ClosureTwin {
+    fn worker(&self, _level: SimdLevel) -> Box<dyn TwinWorker> {
+        Box::new(ClosureWorker {
+            twin: Arc::clone(&self.twin),
+            sources: self.sources.clone(),
+            result: self.result,
+        })
+    }
+}
+
+struct ClosureWorker {
+    twin: Arc<TwinFn>,
+    sources: Vec<usize>,
+    result: usize,
+}
+
+impl TwinWorker for ClosureWorker {
+    fn run(&mut self, call: &mut TwinCall<'_, '_>) -> Result<()> {
+        for (index, result) in call.results[0].chunks_exact_mut(self.result).enumerate() {
+            let sources = call.operands.iter().zip(&self.sources).map(|(operand, &len)| operand.frame(index, len));
+            let sources: Vec<&[f32]> = sources.collect();
+            (self.twin)(&sources, result);
+        }
+        Ok(())
+    }
+}
+
+/// Copies the live frames of an input side by side.
+pub(crate) fn gather_kernel(shape: FrameShape) -> Kernel {
+    Kernel {
+        name: "gather_frames".to_owned(),
+        wgsl: GATHER_WGSL.into(),
+        entry: "gather_frames".to_owned(),
+        constants: Vec::new(),
+        params: vec![u32::try_from(shape.floats()).unwrap_or(u32::MAX)],
+        reads_units: true,
+        tables: Vec::new(),
+        items_per_frame: 1,
+        items_per_workgroup: 1,
+        twin: Arc::new(ClosureTwin {
+            twin: Arc::new(|sources, result| result.copy_from_slice(sources[0])),
+            sources: vec![shape.floats()],
+            result: shape.floats(),
+        }),
+    }
+}

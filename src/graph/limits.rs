@@ -1,0 +1,64 @@
+//! What every kernel keeps to, ours or a user's, so that it runs on any adapter: measured from its naga module.
+
+/// Invocations in a workgroup.
+pub(crate) const MOST_INVOCATIONS: u32 = 256;
+/// Bytes of workgroup memory. Vulkan drivers are not made to check this, so we do.
+pub(crate) const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
+/// Storage buffers.
+pub(crate) const MOST_STORAGE_BUFFERS: usize = 8;
+
+/// What a module needs of an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    pub(crate) invocations: u32,
+    pub(crate) workgroup_bytes: u32,
+    pub(crate) storage_buffers: usize,
+}
+
+impl Needs {
+    /// Of the entry point, in a module whose overrides have been resolved.
+    pub(crate) fn of(module: &naga::Module, info: &naga::valid::ModuleInfo, entry: usize) -> Self {
+        let uses = info.get_entry_point(entry);
+        let used = module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty());
+        let (mut workgroup_bytes, mut storage_buffers) = (0, 0);
+        for (_, variable) in used {
+            match variable.space {
+                naga::AddressSpace::WorkGroup => {
+                    workgroup_bytes += module.types[variable.ty].inner.size(module.to_ctx());
+                }
+                naga::AddressSpace::Storage { .. } => storage_buffers += 1,
+                _ => {}
+            }
+        }
+        let invocations = module.entry_points[entry].workgroup_size.iter().product();
+        Self { invocations, workgroup_bytes, storage_buffers }
+    }
+
+    /// Says which limit is passed, if one is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let limits = [
+            ("invocations in a workgroup", self.invocations as usize, MOST_INVOCATIONS as usize),
+            ("bytes of workgroup memory", self.workgroup_bytes as usize, MOST_WORKGROUP_BYTES as usize),
+            ("storage buffers", self.storage_buffers, MOST_STORAGE_BUFFERS),
+        ];
+        match limits.iter().find(|(_, actual, most)| actual > most) {
+            None => Ok(()),
+            Some((what, actual, most)) => Err(format!("it has {actual} {what}; at most {most} run everywhere")),
+        }
+    }
+}
+
+/// Parses and validates WGSL with the capabilities that every adapter has, and fills in the override constants.
+pub(crate) fn resolve(
+    wgsl: &str,
+    constants: &[(String, f64)],
+) -> Result<(naga::Module, naga::valid::ModuleInfo), String> {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
+    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let info = validator.validate(&module).map_err(|error| error.emit_to_string(wgsl))?;
+    let constants = constants.iter().cloned().collect();
+    let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
+        .map_err(|error| error.to_string())?;
+    Ok((module.into_owned(), info.into_owned()))
+}

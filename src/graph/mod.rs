@@ -1,0 +1,99 @@
+//! Nodes and edges: a graph is built by name, checked as a whole, and becomes one [`Recording`](recording::Recording).
+
+pub(crate) mod batch;
+
+mod check;
+
+mod custom;
+
+pub(crate) mod limits;
+
+pub(crate) mod recording;
+
+pub(crate) mod results;
+
+use crate::frame::FrameShape;
+use crate::stage::filter::PhiResolvent;
+use crate::stage::gate::Gate;
+
+pub use custom::CustomKernel;
+pub(crate) use custom::gather_kernel;
+
+/// Stages and custom kernels joined by edges.
+///
+/// Nodes are named, and name what they read; the order of the calls does not matter. Nothing is checked until the
+/// graph is compiled, so that every error can name the node. A filter that measures has a second output,
+/// `<node>.powers`.
+///
+/// ```
+/// use auricle::{FrameShape, Gate, Graph, PhiResolvent};
+/// let graph = Graph::new()
+///     .input("samples", FrameShape::real(1024))
+///     .gate("gate", "samples", Gate::default())
+///     .filter("filter", "gate", PhiResolvent::default())
+///     .output("clean", "filter");
+/// # let _ = graph;
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    name: String,
+    sources: Vec<String>,
+    kind: NodeKind,
+}
+
+#[derive(Clone, Debug)]
+enum NodeKind {
+    Input(FrameShape),
+    Gate(Gate),
+    Filter(PhiResolvent),
+    Kernel(CustomKernel),
+    Output,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Frames that the caller brings.
+    #[must_use]
+    pub fn input(self, name: &str, shape: FrameShape) -> Self {
+        self.node(name, &[], NodeKind::Input(shape))
+    }
+
+    /// A gate on the input `source`. A graph has at most one; the nodes after it run on live frames only.
+    #[must_use]
+    pub fn gate(self, name: &str, source: &str, gate: Gate) -> Self {
+        self.node(name, &[source], NodeKind::Gate(gate))
+    }
+
+    /// A phi-resolvent filter.
+    #[must_use]
+    pub fn filter(self, name: &str, source: &str, filter: PhiResolvent) -> Self {
+        self.node(name, &[source], NodeKind::Filter(filter))
+    }
+
+    /// A kernel of your own.
+    #[must_use]
+    pub fn kernel(self, name: &str, sources: &[&str], kernel: CustomKernel) -> Self {
+        self.node(name, sources, NodeKind::Kernel(kernel))
+    }
+
+    /// Frames that the caller gets back, under this name.
+    #[must_use]
+    pub fn output(self, name: &str, source: &str) -> Self {
+        self.node(name, &[source], NodeKind::Output)
+    }
+
+    fn node(mut self, name: &str, sources: &[&str], kind: NodeKind) -> Self {
+        let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+        self.nodes.push(Node { name: name.to_owned(), sources, kind });
+        self
+    }
+}

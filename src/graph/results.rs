@@ -1,0 +1,258 @@
+//! What a run of a plan gives back: the gate's decisions, the frames of every output, and where the time went.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use super::batch::Batch;
+use super::recording::{Place, Recording};
+use crate::frame::{FrameShape, FrameState};
+use crate::memory::HostBuffer;
+use crate::stage::gate::Quiet;
+
+/// How the frames of an output lie in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Every frame in its place; quiet ones as the gate's `quiet` says, faulty ones as zeros.
+    #[default]
+    Dense,
+    /// Live frames only: silence costs no memory traffic. Read them with [`RunOutput::live`].
+    Packed,
+}
+
+/// Frames counted by what the gate decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FrameCounts {
+    /// All frames.
+    pub total: u64,
+    /// Frames that the stages worked on.
+    pub live: u64,
+    /// Frames in which nothing was above the threshold.
+    pub quiet: u64,
+    /// Frames with a NaN or an infinity.
+    pub faulty: u64,
+}
+
+impl std::ops::AddAssign for FrameCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.live += other.live;
+        self.quiet += other.quiet;
+        self.faulty += other.faulty;
+    }
+}
+
+/// A live frame of an output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LiveFrame<'a> {
+    /// The channel, from 0.
+    pub channel: usize,
+    /// The frame within the channel, from 0, among those that this run gave back.
+    pub frame: usize,
+    /// Its floats.
+    pub samples: &'a [f32],
+}
+
+/// The result of a run. Reuse it for the next one, and its memory serves again.
+#[derive(Debug, Default)]
+pub struct RunOutput {
+    layout: Layout,
+    channels: usize,
+    frames: usize,
+    states: Vec<FrameState>,
+    /// Frames, counted through all channels, that were packed together: each run of this many has its own place.
+    chunk_frames: usize,
+    names: Vec<(String, usize)>,
+    places: Vec<OutputMemory>,
+    stage_times: Vec<(String, Duration)>,
+}
+
+#[derive(Debug)]
+struct OutputMemory {
+    shape: FrameShape,
+    data: HostBuffer,
+}
+
+impl RunOutput {
+    /// An empty result that will hold its frames in this layout.
+    pub fn new(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+
+    /// Channels of the run.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Frames that came back of each channel.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// What the gate decided about each frame that came back, channel after channel.
+    pub fn states(&self) -> &[FrameState] {
+        &self.states
+    }
+
+    /// The same, counted.
+    pub fn counts(&self) -> FrameCounts {
+        let mut counts = FrameCounts { total: self.states.len() as u64, ..FrameCounts::default() };
+        for state in &self.states {
+            match state {
+                FrameState::Live => counts.live += 1,
+                FrameState::Quiet => counts.quiet += 1,
+                FrameState::Faulty => counts.faulty += 1,
+            }
+        }
+        counts
+    }
+
+    /// All frames of an output, channel after channel; none when there is no such output or the layout is packed.
+    pub fn dense(&self, output: &str) -> Option<&[f32]> {
+        (self.layout == Layout::Dense).then(|| self.memory(output).map(|memory| &*memory.data)).flatten()
+    }
+
+    /// The live frames of an output, in order; none when there is no such output.
+    pub fn live(&self, output: &str) -> impl Iterator<Item = LiveFrame<'_>> {
+        let memory = self.memory(output);
+        let mut packed_at = 0;
+        self.states.iter().enumerate().filter_map(move |(index, state)| {
+            let memory = memory?;
+            if index % self.chunk_frames == 0 {
+                packed_at = index;
+            }
+            if *state != FrameState::Live {
+                return None;
+            }
+            let len = memory.shape.floats();
+            let place = if self.layout == Layout::Dense { index } else { packed_at };
+            packed_at += 1;
+            let (channel, frame) = (index / self.frames, index % self.frames);
+            Some(LiveFrame { channel, frame, samples: &memory.data[place * len..(place + 1) * len] })
+        })
+    }
+
+    /// Where the time went: each stage's share of the time that the run took, in flow order.
+    pub fn stage_times(&self) -> &[(String, Duration)] {
+        &self.stage_times
+    }
+
+    fn memory(&self, output: &str) -> Option<&OutputMemory> {
+        let (_, place) = self.names.iter().find(|(name, _)| name == output)?;
+        self.places.get(*place)
+    }
+
+    /// Makes room for the results of a batch. What is in the frames afterwards is garbage.
+    pub(crate) fn prepare(&mut self, recording: &Recording, batch: &Batch<'_>, chunk_frames: usize) {
+        let frames = batch.emitted();
+        self.channels = batch.channels;
+        self.frames = batch.emit.len();
+        self.chunk_frames = chunk_frames.max(1);
+        self.states.clear();
+        self.states.resize(frames, FrameState::Quiet);
+        let place_of = |buffer: usize| match recording.buffers[buffer].place {
+            Place::Output(place) => place,
+            Place::Shared(_) => 0,
+        };
+        self.names = recording.outputs.iter().map(|port| (port.name.clone(), place_of(port.buffer))).collect();
+        for buffer in &recording.buffers {
+            let Place::Output(place) = buffer.place else { continue };
+            let floats = frames * buffer.shape.floats();
+            while self.places.len() <= place {
+                self.places.push(OutputMemory { shape: buffer.shape, data: HostBuffer::zeroed(0) });
+            }
+            let memory = &mut self.places[place];
+            memory.shape = buffer.shape;
+            if memory.data.len() != floats {
+                memory.data.resize(floats);
+            }
+        }
+    }
+
+    /// The room, cut into the runs of frames that are packed together.
+    pub(crate) fn chunks(&mut self) -> Vec<Chunk<'_>> {
+        let (layout, size) = (self.layout, self.chunk_frames);
+        let mut begin = 0;
+        let mut chunks: Vec<Chunk<'_>> = self
+            .states
+            .chunks_mut(size)
+            .map(|states| {
+                let frames = begin..begin + states.len();
+                begin = frames.end;
+                Chunk { layout, frames, states, packed: 0, places: Vec::new() }
+            })
+            .collect();
+        for memory in &mut self.places {
+            let len = memory.shape.floats();
+            for (chunk, data) in chunks.iter_mut().zip(memory.data.chunks_mut(size * len)) {
+                chunk.places.push((memory.shape, data));
+            }
+        }
+        chunks
+    }
+
+    pub(crate) fn set_stage_times(&mut self, times: Vec<(String, Duration)>) {
+        self.stage_times = times;
+    }
+}
+
+/// A run of frames whose results lie together.
+pub(crate) struct Chunk<'a> {
+    layout: Layout,
+    /// Counted through all channels.
+    pub(crate) frames: Range<usize>,
+    pub(crate) states: &'a mut [FrameState],
+    /// Live frames that are packed already.
+    packed: usize,
+    places: Vec<(FrameShape, &'a mut [f32])>,
+}
+
+impl Chunk<'_> {
+    /// Room for the results of the `live` frames of a span of this chunk, for each place. Spans come in order.
+    pub(crate) fn room(&mut self, span: &Range<usize>, live: usize) -> Vec<&mut [f32]> {
+        let at = match self.layout {
+            Layout::Dense => span.start - self.frames.start,
+            Layout::Packed => self.packed,
+        };
+        self.places.iter_mut().map(|(shape, data)| &mut data[at * shape.floats()..(at + live) * shape.floats()]).collect()
+    }
+
+    /// Finishes a span whose live frames have been put into its room: in the dense layout, moves each to its place
+    /// and fills the others, with `quiet_frame` where frames of that shape pass.
+    pub(crate) fn finish<'s>(
+        &mut self,
+        span: &Range<usize>,
+        quiet: Quiet,
+        passing_shape: Option<FrameShape>,
+        quiet_frame: impl Fn(usize) -> Option<&'s [f32]>,
+    ) {
+        let local = span.start - self.frames.start..span.end - self.frames.start;
+        let states = &self.states[local.clone()];
+        let live = states.iter().filter(|state| **state == FrameState::Live).count();
+        self.packed += live;
+        if self.layout == Layout::Packed || live == states.len() {
+            return;
+        }
+        for (shape, data) in &mut self.places {
+            let len = shape.floats();
+            let data = &mut data[local.start * len..local.end * len];
+            let passes = quiet == Quiet::Pass && passing_shape == Some(*shape);
+            let mut rank = live;
+            for (index, state) in states.iter().enumerate().rev() {
+                let place = index * len..(index + 1) * len;
+                let source = match state {
+                    FrameState::Live => {
+                        rank -= 1;
+                        data.copy_within(rank * len..(rank + 1) * len, place.start);
+                        continue;
+                    }
+                    FrameState::Quiet if passes => quiet_frame(span.start + index),
+                    FrameState::Quiet | FrameState::Faulty => None,
+                };
+                match source {
+                    Some(source) => data[place].copy_from_slice(source),
+                    None => data[place].fill(0.0),
+                }
+            }
+        }
+    }
+}

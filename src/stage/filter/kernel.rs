@@ -1,0 +1,337 @@
+//! The filter as a kernel: tables and parameters for `shaders/filter.wgsl`, and its CPU twin on `fft`.
+//!
+//! All scaling of the device's transform is in the response table; it is computed in f64 and rounded once.
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use super::{Measure, PhiResolvent, WindowLayout};
+use crate::error::Result;
+use crate::fft::{Power, Scratch, SpectralFilter, WindowShape};
+use crate::frame::{Domain, FrameShape};
+use crate::graph::recording::{FrameRef, Kernel, Table, Twin, TwinCall, TwinOperand, TwinWorker};
+use crate::simd::SimdLevel;
+
+/// The filter kernel with all the source it includes.
+pub(crate) const WGSL: &str = concat!(
+    include_str!("../../../shaders/complex.wgsl"),
+    include_str!("../../../shaders/frames.wgsl"),
+    include_str!("../../../shaders/fft.wgsl"),
+    include_str!("../../../shaders/filter.wgsl"),
+);
+
+/// Complex values that fit into 16 KiB of workgroup memory.
+const LARGEST_TILE: usize = 2048;
+/// Tiles of short windows are filled up to this: eight values for each of 64 invocations.
+const USUAL_TILE: usize = 512;
+/// Invocations, unless a window is transformed in halves: then each keeps `KEPT_LEN` of the shader, 8, of 2048 values.
+const USUAL_WORKGROUP: usize = 64;
+const SPLIT_WORKGROUP: usize = 256;
+
+/// The uniform struct `FilterParams` of the shader, which its Rust side writes as words.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct FilterParams {
+    pub(crate) count: u32,
+    pub(crate) windows_per_frame: u32,
+    pub(crate) frame_len: u32,
+    pub(crate) hop: u32,
+    pub(crate) margin: u32,
+}
+
+/// A window as the device transforms it: `rows x columns` complex values, in halves when they are too many.
+#[derive(Clone, Copy)]
+struct DeviceTransform {
+    domain: Domain,
+    rows: usize,
+    columns: usize,
+    split: bool,
+}
+
+impl DeviceTransform {
+    fn new(shape: FrameShape, layout: WindowLayout) -> Self {
+        let rows = shape.rows();
+        let samples = layout.window_len / rows;
+        let columns = match shape.domain() {
+            Domain::Real => samples / 2,
+            Domain::Complex => samples,
+        };
+        Self { domain: shape.domain(), rows, columns, split: rows * columns > LARGEST_TILE }
+    }
+
+    fn values(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Values in the tile at once, of one window.
+    fn tile_part(&self) -> usize {
+        self.values() >> u32::from(self.split)
+    }
+
+    /// Rows and columns of that part: the axis with the longer strides is the one that is split.
+    fn part_shape(&self) -> (usize, usize) {
+        match (self.split, self.rows) {
+            (false, rows) => (rows, self.columns),
+            (true, 1) => (1, self.columns / 2),
+            (true, rows) => (rows / 2, self.columns),
+        }
+    }
+
+    /// For each bin, in the order of the tables: its row and column.
+    fn bins(self) -> impl Iterator<Item = (usize, usize)> {
+        let (rows, columns) = self.part_shape();
+        let halves = 1 + usize::from(self.split);
+        (0..halves).flat_map(move |half| {
+            (0..rows * columns).map(move |position| {
+                let (row, column) = (reverse_bits(position / columns, rows), reverse_bits(position % columns, columns));
+                match (self.split, self.rows) {
+                    (false, _) => (row, column),
+                    (true, 1) => (0, 2 * column + half),
+                    (true, _) => (2 * row + half, column),
+                }
+            })
+        })
+    }
+
+    /// Frequencies of a bin, in cycles per sample, without sign: (row, column).
+    fn frequency(&self, row: usize, column: usize) -> (f64, f64) {
+        let samples = match self.domain {
+            Domain::Real => 2 * self.columns,
+            Domain::Complex => self.columns,
+        };
+        let folded = |bin: usize, len: usize| bin.min(len - bin) as f64 / len as f64;
+        (folded(row, self.rows), folded(column, samples))
+    }
+}
+
+fn reverse_bits(value: usize, len: usize) -> usize {
+    match len {
+        1 => 0,
+        _ => value.reverse_bits() >> (usize::BITS - len.trailing_zeros()),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounding a table entry to the nearest f32 is what is wanted")]
+fn rounded(value: f64) -> f32 {
+    value as f32
+}
+
+fn table(label: &'static str, floats: impl Iterator<Item = f64>) -> Table {
+    let floats: Vec<f32> = floats.map(rounded).collect();
+    Table { label, bytes: bytemuck::cast_slice(&floats).into() }
+}
+
+fn twiddles(transform: DeviceTransform) -> Table {
+    let len = transform.values();
+    let entries = (0..len).flat_map(move |k| {
+        let (sin, cos) = (-TAU * k as f64 / len as f64).sin_cos();
+        [cos, sin]
+    });
+    table("twiddles", entries)
+}
+
+/// (H, 0, 0, 0) for complex windows; (S, D, w.re, w.im) for real ones: see `filter_real` in the shader.
+fn response(filter: &PhiResolvent, transform: DeviceTransform) -> Table {
+    let scale = 1.0 / transform.values() as f64;
+    let entries = transform.bins().flat_map(|(row, column)| {
+        let (row_frequency, column_frequency) = transform.frequency(row, column);
+        let lower = scale * filter.multiplier(row_frequency, column_frequency);
+        if transform.domain == Domain::Complex {
+            return [lower, 0.0, 0.0, 0.0];
+        }
+        let (row_frequency, column_frequency) = transform.frequency(row, column + transform.columns);
+        let upper = scale * filter.multiplier(row_frequency, column_frequency);
+        let (sin, cos) = (-TAU * column as f64 / (2 * transform.columns) as f64).sin_cos();
+        [0.5 * (lower + upper), 0.5 * (lower - upper), cos, sin]
+    });
+    table("response", entries)
+}
+
+fn weights(filter: &PhiResolvent, transform: DeviceTransform) -> Table {
+    let entries = transform.bins().flat_map(|(row, column)| {
+        let weight = |column| {
+            let (row_frequency, column_frequency) = transform.frequency(row, column);
+            filter.weight(row_frequency, column_frequency)
+        };
+        match transform.domain {
+            Domain::Complex => [weight(column), 0.0],
+            Domain::Real => [weight(column), weight(column + transform.columns)],
+        }
+    });
+    table("weights", entries)
+}
+
+fn word(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// The kernel for frames of this shape; `filter` has been checked against it.
+pub(crate) fn filter_kernel(filter: &PhiResolvent, shape: FrameShape, layout: WindowLayout) -> Kernel {
+    let transform = DeviceTransform::new(shape, layout);
+    let measures = filter.measure != Measure::Nothing;
+    let part = transform.tile_part();
+    // A tile holds one window when it is measured: the workgroup's sum is that window's.
+    let tile = if measures { part } else { part.max(USUAL_TILE) };
+    let workgroup = if transform.split { SPLIT_WORKGROUP } else { USUAL_WORKGROUP.min(tile) };
+    let (part_rows, part_columns) = transform.part_shape();
+    let split_mask = if transform.rows == 1 { u32::MAX } else { !(word(part_columns) - 1) };
+    let constants = [
+        ("WORKGROUP_SIZE", word(workgroup)),
+        ("TILE_LEN", word(tile)),
+        ("LEN_LOG2", part.trailing_zeros()),
+        ("ROWS_LOG2", part_rows.trailing_zeros()),
+        ("TWIDDLE_LOG2", transform.values().trailing_zeros()),
+        ("COMPLEX_SAMPLES", u32::from(transform.domain == Domain::Complex)),
+        ("MEASURE", u32::from(measures)),
+        ("SPLIT", u32::from(transform.split)),
+        ("SPLIT_MASK", split_mask),
+    ];
+    let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
+    Kernel {
+        name: "phi_resolvent".to_owned(),
+        wgsl: WGSL.into(),
+        entry: "phi_resolvent".to_owned(),
+        constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
+        params: vec![word(layout.windows_per_frame), pairs(shape.len()), pairs(layout.hop), pairs(layout.margin)],
+        reads_units: true,
+        tables: vec![twiddles(transform), response(filter, transform), weights(filter, transform)],
+        items_per_frame: word(layout.windows_per_frame),
+        items_per_workgroup: word(tile / part),
+        twin: Arc::new(FilterTwin { filter: *filter, shape, layout }),
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct FilterTwin {
+    filter: PhiResolvent,
+    shape: FrameShape,
+    layout: WindowLayout,
+}
+
+impl Twin for FilterTwin {
+    fn worker(&self, level: SimdLevel) -> Box<dyn TwinWorker> {
+        let rows = self.shape.rows();
+        let window =
+            WindowShape { rows, cols: self.layout.window_len / rows, domain: self.shape.domain() };
+        let filter = self.filter;
+        let weight = move |row, column| filter.weight(row, column);
+        let weight: Option<&dyn Fn(f64, f64) -> f64> = match filter.measure {
+            Measure::Nothing => None,
+            Measure::Coherence | Measure::DampedEnergy => Some(&weight),
+        };
+        let spectral = SpectralFilter::new(window, level, |row, column| filter.multiplier(row, column), weight);
+        let floats = self.shape.domain().floats_per_sample();
+        Box::new(FilterWorker {
+            scratch: spectral.scratch(),
+            spectral,
+            layout: self.layout,
+            frame_floats: self.shape.floats(),
+            sample_floats: floats,
+            windows: Vec::new(),
+            powers: Vec::new(),
+            measures: filter.measure != Measure::Nothing,
+        })
+    }
+}
+
+struct FilterWorker {
+    spectral: SpectralFilter,
+    scratch: Scratch,
+    layout: WindowLayout,
+    frame_floats: usize,
+    sample_floats: usize,
+    /// Windows that reach over their frame, put together.
+    windows: Vec<f32>,
+    powers: Vec<Power>,
+    measures: bool,
+}
+
+/// Frames whose windows are put together at once: few enough to stay in the cache.
+const FRAMES_AT_ONCE: usize = 16;
+
+impl TwinWorker for FilterWorker {
+    fn run(&mut self, call: &mut TwinCall<'_, '_>) -> Result<()> {
+        let (cleaned, powers) = call.results.split_at_mut(1);
+        let (cleaned, powers) = (&mut *cleaned[0], &mut *powers[0]);
+        match &call.operands[0] {
+            TwinOperand::Frames(frames) if self.layout.margin > 0 => self.seamless(frames, cleaned, powers),
+            operand => self.block(operand, call.frames, cleaned, powers),
+        }
+        Ok(())
+    }
+}
+
+impl FilterWorker {
+    fn block(&mut self, operand: &TwinOperand<'_, '_>, frames: usize, cleaned: &mut [f32], powers: &mut [f32]) {
+        let len = self.frame_floats;
+        let windows: Vec<&[f32]> = (0..frames).map(|index| operand.frame(index, len)).collect();
+        Self::process(&mut self.powers, self.measures, frames, powers, |measured| {
+            self.spectral.process(&mut self.scratch, &windows, 0..len, cleaned, measured);
+        });
+    }
+
+    fn seamless(&mut self, frames: &[FrameRef<'_>], cleaned: &mut [f32], powers: &mut [f32]) {
+        let per_frame = self.layout.windows_per_frame;
+        let window_len = self.layout.window_len * self.sample_floats;
+        let (hop, margin) = (self.layout.hop * self.sample_floats, self.layout.margin * self.sample_floats);
+        self.windows.resize(FRAMES_AT_ONCE * per_frame * window_len, 0.0);
+        let chunks = frames.chunks(FRAMES_AT_ONCE);
+        let cleaned = cleaned.chunks_mut(FRAMES_AT_ONCE * self.frame_floats);
+        let powers = powers.chunks_mut(FRAMES_AT_ONCE * per_frame * 2);
+        for ((frames, cleaned), powers) in chunks.zip(cleaned).zip(powers) {
+            let count = frames.len() * per_frame;
+            for (index, window) in self.windows.chunks_exact_mut(window_len).take(count).enumerate() {
+                fill_window(&frames[index / per_frame], (index % per_frame) * hop, margin, window);
+            }
+            let windows: Vec<&[f32]> = self.windows.chunks_exact(window_len).take(count).collect();
+            Self::process(&mut self.powers, self.measures, count, powers, |measured| {
+                self.spectral.process(&mut self.scratch, &windows, margin..margin + hop, cleaned, measured);
+            });
+        }
+    }
+
+    /// Runs `filter` with or without room for powers, and writes those out as (weighted, total).
+    fn process(
+        room: &mut Vec<Power>,
+        measures: bool,
+        windows: usize,
+        powers: &mut [f32],
+        filter: impl FnOnce(Option<&mut [Power]>),
+    ) {
+        if !measures {
+            return filter(None);
+        }
+        room.clear();
+        room.resize(windows, Power::default());
+        filter(Some(room));
+        for (pair, power) in powers.chunks_exact_mut(2).zip(&*room) {
+            pair.copy_from_slice(&[power.weighted, power.total]);
+        }
+    }
+}
+
+/// Floats of the window that starts `margin` before `begin` in the frame; what is not there is zero.
+fn fill_window(frame: &FrameRef<'_>, begin: usize, margin: usize, window: &mut [f32]) {
+    let len = frame.frame.len();
+    let mut from_start = margin.saturating_sub(begin);
+    // Before the neighbour lies only padding of a window that is longer than it needs to be.
+    let padding = from_start.saturating_sub(len);
+    let (before, window) = window.split_at_mut(from_start);
+    before[..padding].fill(0.0);
+    from_start -= padding;
+    copy_or_silence(frame.previous.map(|previous| &previous[len - from_start..]), &mut before[padding..]);
+    let inside = begin.saturating_sub(margin);
+    let (middle, after) = window.split_at_mut(window.len().min(len - inside));
+    middle.copy_from_slice(&frame.frame[inside..inside + middle.len()]);
+    let (after, padding) = after.split_at_mut(after.len().min(len));
+    let after_len = after.len();
+    copy_or_silence(frame.next.map(|next| &next[..after_len]), after);
+    padding.fill(0.0);
+}
+
+fn copy_or_silence(source: Option<&[f32]>, target: &mut [f32]) {
+    match source {
+        Some(source) => target.copy_from_slice(source),
+        None => target.fill(0.0),
+    }
+}

@@ -1,0 +1,135 @@
+//! How a frame is cut into windows: each is transformed as a whole, and its middle part is kept.
+//!
+//! ```text
+//! Block      | frame |                     one window, all of it kept
+//! Seamless   ... previous | frame | next ...
+//!                   |m[ hop ]m|            m: margin, read on both sides and thrown away
+//!                        |m[ hop ]m|       the hops of a frame's windows make up the frame
+//! ```
+//!
+//! The filter's impulse response never ends: at Nyquist the response, continued periodically, has a kink, which makes
+//! a tail that falls as 1 / n^2, and a large phi makes an exponential one. The margin is long enough when what lies
+//! beyond it, on either side, has at most `TAIL_TOLERANCE` of the response's root energy.
+
+use super::PhiResolvent;
+use crate::error::{Error, Result};
+use crate::frame::{FrameShape, LONGEST_FRAME};
+
+/// Half the promised 1e-4, since a circular transform also brings the tail back in from the other side.
+const TAIL_TOLERANCE: f64 = 0.5e-4;
+/// Length at which the impulse response is sampled: far longer than any margin that is accepted.
+const PROBE_LEN: usize = 1 << 15;
+
+/// All in samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WindowLayout {
+    /// Length of the transform.
+    pub(crate) window_len: usize,
+    pub(crate) windows_per_frame: usize,
+    pub(crate) hop: usize,
+    pub(crate) margin: usize,
+}
+
+impl WindowLayout {
+    pub(crate) fn new(filter: &PhiResolvent, shape: FrameShape) -> Result<Self> {
+        let len = shape.len();
+        if filter.mode == super::FilterMode::Block {
+            return Ok(Self { window_len: len, windows_per_frame: 1, hop: len, margin: 0 });
+        }
+        if shape.rows() > 1 {
+            return Err(Error::setting("the filter's mode", "Seamless", "two-dimensional blocks need `Block`"));
+        }
+        let needed = margin_for(filter);
+        let candidates = [(len, len / 2), (2 * len, len), (4 * len, len)];
+        candidates
+            .into_iter()
+            .map(|(window_len, hop)| Self {
+                window_len,
+                windows_per_frame: len / hop,
+                hop,
+                margin: (window_len - hop) / 2,
+            })
+            // Samples beyond the neighbouring frame read as zeros, so a margin is worth at most one frame.
+            .find(|layout| layout.margin.min(len) >= needed && layout.window_len <= LONGEST_FRAME)
+            .ok_or_else(|| {
+                Error::setting(
+                    "the filter's phi",
+                    filter.phi,
+                    format!(
+                        "in this unit of k a seamless filter then reaches {needed} samples to each side, too far for \
+                         frames of {len}: use longer frames, a smaller phi, or block mode"
+                    ),
+                )
+            })
+    }
+}
+
+/// The shortest margin that leaves at most the tolerated tail outside.
+fn margin_for(filter: &PhiResolvent) -> usize {
+    let response = impulse_response(filter);
+    let energy: f64 = response.iter().map(|value| value * value).sum();
+    let tolerated = energy * TAIL_TOLERANCE * TAIL_TOLERANCE;
+    let mut beyond = 0.0;
+    for n in (1..PROBE_LEN / 2).rev() {
+        beyond += 2.0 * response[n] * response[n];
+        if beyond > tolerated {
+            return n;
+        }
+    }
+    0
+}
+
+/// The inverse transform of the response, by a cosine sum in O(n log n): the response is real and even.
+fn impulse_response(filter: &PhiResolvent) -> Vec<f64> {
+    let bins = (0..PROBE_LEN).map(|k| {
+        let cycles = k.min(PROBE_LEN - k) as f64 / PROBE_LEN as f64;
+        (filter.multiplier(0.0, cycles), 0.0)
+    });
+    let mut spectrum: Vec<(f64, f64)> = bins.collect();
+    transform(&mut spectrum);
+    spectrum.into_iter().map(|(re, _)| re / PROBE_LEN as f64).collect()
+}
+
+/// Radix-2 transform in f64, for planning only.
+fn transform(values: &mut [(f64, f64)]) {
+    let len = values.len();
+    if len == 1 {
+        return;
+    }
+    let (mut even, mut odd): (Vec<_>, Vec<_>) = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
+    transform(&mut even);
+    transform(&mut odd);
+    for (k, (e, o)) in even.into_iter().zip(odd).enumerate() {
+        let (sin, cos) = (-std::f64::consts::TAU * k as f64 / len as f64).sin_cos();
+        let turned = (o.0 * cos - o.1 * sin, o.0 * sin + o.1 * cos);
+        values[k] = (e.0 + turned.0, e.1 + turned.1);
+        values[k + len / 2] = (e.0 - turned.0, e.1 - turned.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::filter::{FilterMode, Wavenumber};
+
+    #[test]
+    fn default_filter_needs_less_than_the_shortest_frame() {
+        for wavenumber in [Wavenumber::Cycles, Wavenumber::Nyquist, Wavenumber::Radians] {
+            let filter = PhiResolvent { wavenumber, ..PhiResolvent::default() };
+            for len in [64, 128, 256, 512, 1024, 2048, 4096] {
+                let layout = WindowLayout::new(&filter, FrameShape::real(len)).expect("every length should have a layout");
+                assert_eq!(layout.hop * layout.windows_per_frame, len, "hops make up the frame of {len}");
+                assert!(layout.window_len <= LONGEST_FRAME, "a window of {} fits", layout.window_len);
+            }
+        }
+    }
+
+    #[test]
+    fn a_huge_phi_is_refused_with_the_mend() {
+        let filter = PhiResolvent { phi: 1e12, ..PhiResolvent::default() };
+        let error = WindowLayout::new(&filter, FrameShape::real(1024)).expect_err("nothing reaches that far");
+        assert!(error.to_string().contains("block mode"), "{error}");
+        let block = PhiResolvent { mode: FilterMode::Block, ..filter };
+        assert!(WindowLayout::new(&block, FrameShape::real(1024)).is_ok(), "block mode has no margin");
+    }
+}

@@ -1,0 +1,185 @@
+//! Max-abs gate: finds the frames that hold a signal, so that later stages work on those only.
+//!
+//! The decision is made on the bits of the samples, as integers: without its sign bit, a float's bits order as its
+//! value does, with infinity above all numbers and NaN above infinity. That is what makes the decisions of every
+//! device equal to the bit, and what lets no NaN slip through a comparison.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::frame::FrameState;
+use crate::graph::batch::{Batch, CONTEXT_LEN};
+use crate::simd::SimdLevel;
+use crate::simd::max_abs_bits;
+
+/// The kernels of the gate: `max_abs_gate` and `compact_live`.
+pub(crate) const WGSL: &str = concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gate.wgsl"));
+
+/// In the kernel's parameters: every finite frame is loud.
+pub(crate) const ALWAYS_LOUD: u32 = u32::MAX;
+/// A loud frame that is farther away than any hold reaches.
+pub(crate) const LONG_AGO: u32 = u32::MAX / 2;
+
+const INFINITY_BITS: u32 = f32::INFINITY.to_bits();
+
+/// When a frame is loud.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Threshold {
+    /// When its loudest sample is strictly above this; linear, 1.0 is full scale. For IQ, each part counts by itself.
+    Linear(f32),
+    /// The same in decibels below full scale: -60 is 0.001.
+    Decibels(f32),
+    /// Always, if it is finite.
+    Off,
+}
+
+/// What becomes of quiet frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quiet {
+    /// They come out as zeros.
+    #[default]
+    Zero,
+    /// They come out as they went in.
+    Pass,
+}
+
+/// What happens when a frame holds a NaN or an infinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Faulty {
+    /// The run fails with [`Error::FaultyFrame`]; nothing is changed.
+    #[default]
+    Reject,
+    /// It is counted, and comes out as zeros.
+    Silence,
+}
+
+/// The max-abs gate: a frame is live when `max |x| > threshold`, or when one of the `hold` frames before it was.
+///
+/// # Inputs
+/// Frames of any allowed shape, full scale 1.0.
+/// # Outputs
+/// The live frames, unchanged. The other nodes of the graph run on live frames only.
+/// # Parameters
+/// See the fields. Every sample is looked at: there are no false negatives, and the decisions are the same to the bit
+/// on every device.
+/// # Example
+/// ```
+/// use auricle::{Gate, Threshold};
+/// let gate = Gate { threshold: Threshold::Decibels(-60.0), hold: 2, ..Gate::default() };
+/// # assert_eq!(gate.hold, 2);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gate {
+    /// When a frame is loud. 0.001 unless set.
+    pub threshold: Threshold,
+    /// Frames that stay live after the last loud one. 0 unless set.
+    pub hold: u32,
+    /// What becomes of quiet frames.
+    pub quiet: Quiet,
+    /// What becomes of frames with a NaN or an infinity.
+    pub faulty: Faulty,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { threshold: Threshold::Linear(0.001), hold: 0, quiet: Quiet::Zero, faulty: Faulty::Reject }
+    }
+}
+
+impl Gate {
+    /// Refuses a threshold that is negative or not a number, and a hold that no stream lives to see.
+    pub fn check(&self) -> Result<()> {
+        let linear = match self.threshold {
+            Threshold::Linear(linear) => linear,
+            Threshold::Decibels(decibels) => linear_from_decibels(decibels),
+            Threshold::Off => 0.0,
+        };
+        if !linear.is_finite() || linear < 0.0 {
+            let expected = "it must be a finite level of 0 or more (linear), or one in dBFS";
+            return Err(Error::setting("the gate's threshold", format!("{:?}", self.threshold), expected));
+        }
+        if self.hold > 1_000_000 {
+            return Err(Error::setting("the gate's hold", self.hold, "at most 1,000,000 frames can be held"));
+        }
+        Ok(())
+    }
+
+    /// The threshold as the bits of a float, for comparison with the bits of a peak.
+    pub(crate) fn threshold_bits(&self) -> u32 {
+        match self.threshold {
+            Threshold::Linear(linear) => linear.abs().to_bits(),
+            Threshold::Decibels(decibels) => linear_from_decibels(decibels).to_bits(),
+            Threshold::Off => ALWAYS_LOUD,
+        }
+    }
+
+    fn state_from_peak(&self, peak_bits: u32) -> FrameState {
+        let threshold_bits = self.threshold_bits();
+        match peak_bits {
+            INFINITY_BITS.. => FrameState::Faulty,
+            _ if threshold_bits == ALWAYS_LOUD || peak_bits > threshold_bits => FrameState::Live,
+            _ => FrameState::Quiet,
+        }
+    }
+
+    /// The CPU twin. Decides the frames `rows` of one channel, counted with the context before the batch; returns how
+    /// far the last loud frame lies before the one after them. States of context frames come from the history.
+    ///
+    /// Frames before `rows` are looked at again as far back as `hold` reaches, so that any piece of a batch can be
+    /// decided by itself, by whichever thread gets it.
+    pub(crate) fn decide(
+        &self,
+        level: SimdLevel,
+        batch: &Batch<'_>,
+        input: usize,
+        channel: usize,
+        rows: Range<usize>,
+        states: &mut Vec<FrameState>,
+    ) -> u32 {
+        let first_new = rows.start.max(CONTEXT_LEN);
+        states.extend((rows.start..rows.end.min(CONTEXT_LEN)).map(|row| batch.context_state(channel, row)));
+        let hold = usize::try_from(self.hold).unwrap_or(usize::MAX);
+        let begin = first_new.saturating_sub(hold).max(CONTEXT_LEN);
+        let mut since_loud = match begin {
+            CONTEXT_LEN => batch.since_loud(channel),
+            _ => LONG_AGO,
+        };
+        for row in begin..rows.end {
+            let frame = batch.frame(input, channel, row).unwrap_or(&[]);
+            let mut state = self.state_from_peak(max_abs_bits(level, frame));
+            match state {
+                FrameState::Live => since_loud = 0,
+                FrameState::Quiet if since_loud <= self.hold => state = FrameState::Live,
+                FrameState::Quiet | FrameState::Faulty => {}
+            }
+            since_loud = since_loud.saturating_add(1).min(LONG_AGO);
+            if row >= first_new {
+                states.push(state);
+            }
+        }
+        since_loud
+    }
+}
+
+fn linear_from_decibels(decibels: f32) -> f32 {
+    // In f64, so that -60 dBFS is exactly the f32 nearest to 0.001.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
+    let linear = 10_f64.powf(f64::from(decibels) / 20.0) as f32;
+    linear
+}
+
+/// Parameters of both kernels; the WGSL struct has the same name and fields.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct GateParams {
+    pub(crate) frames: u32,
+    pub(crate) row_len: u32,
+    pub(crate) context_len: u32,
+    pub(crate) emit_begin: u32,
+    pub(crate) emit_end: u32,
+    pub(crate) frame_quads: u32,
+    pub(crate) threshold_bits: u32,
+    pub(crate) hold: u32,
+    pub(crate) quiet_neighbours: u32,
+    pub(crate) dispatches: u32,
+}

@@ -1,0 +1,9 @@
+//! DATA: the stages, in the order in which samples flow through them.
+
+pub mod source;
+
+pub mod gate;
+
+pub mod filter;
+
+pub mod sink;
