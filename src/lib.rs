@@ -15,7 +15,9 @@ pub mod plan;
 pub(crate) mod simd;
 pub mod stage;
 
-pub use device::{CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, GatePlacement, PipelineCacheDir, PlanOptions};
+pub use device::{
+    CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, GatePlacement, PipelineCacheDir, PlanOptions,
+};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
 pub use frame::{Domain, FrameShape, FrameState};

@@ -58,12 +58,7 @@ impl HostBuffer {
 
     fn allocated(len: usize, huge_pages: HugePages) -> Self {
         let floats = vec![0.0_f32; len + LINE_BYTES / FLOAT_BYTES];
-        Self {
-            skip: floats.as_ptr().align_offset(LINE_BYTES),
-            store: Store::Allocated(floats),
-            len,
-            huge_pages,
-        }
+        Self { skip: floats.as_ptr().align_offset(LINE_BYTES), store: Store::Allocated(floats), len, huge_pages }
     }
 
     fn mapped(len: usize) -> io::Result<Self> {

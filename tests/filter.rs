@@ -1,8 +1,6 @@
 //! The phi-resolvent filter: device = twin = oracle.
 
-use auricle::{
-    Domain, FilterMode, FrameShape, GOLDEN_RATIO, Graph, Measure, PhiResolvent, PlanOptions, Wavenumber,
-};
+use auricle::{Domain, FilterMode, FrameShape, GOLDEN_RATIO, Graph, Measure, PhiResolvent, PlanOptions, Wavenumber};
 
 use crate::adapter::{engines, noise};
 use crate::compare::{FILTER_TOLERANCE, assert_close};

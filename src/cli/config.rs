@@ -39,7 +39,13 @@ pub(super) struct RunArguments {
     output: PathBuf,
 
     /// Level above which a frame is live: linear (full scale is 1), in dBFS, or `off`.
-    #[arg(long, default_value = "0.001", value_name = "LEVEL|DB|off", allow_hyphen_values = true, help_heading = "Gate")]
+    #[arg(
+        long,
+        default_value = "0.001",
+        value_name = "LEVEL|DB|off",
+        allow_hyphen_values = true,
+        help_heading = "Gate"
+    )]
     gate: String,
 
     /// Frames that stay live after the last loud one.
@@ -253,10 +259,9 @@ impl RunConfig {
         let gated = Graph::new().input("input", shape).gate("gate", "input", self.gate);
         match &self.filter {
             None => gated.output(OUTPUT, "gate"),
-            Some(filter) => gated
-                .filter("filter", "gate", *filter)
-                .output(OUTPUT, "filter")
-                .output(POWERS, "filter.powers"),
+            Some(filter) => {
+                gated.filter("filter", "gate", *filter).output(OUTPUT, "filter").output(POWERS, "filter.powers")
+            }
         }
     }
 }

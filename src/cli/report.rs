@@ -59,8 +59,7 @@ impl Report {
         if let Some(coherence) = self.coherence {
             let _ = writeln!(text, "  coherence {coherence:.3} (white noise 0.332, a slow signal near 1)");
         }
-        let stages: Vec<_> =
-            self.stages.iter().map(|stage| format!("{} {:.3} s", stage.name, stage.seconds)).collect();
+        let stages: Vec<_> = self.stages.iter().map(|stage| format!("{} {:.3} s", stage.name, stage.seconds)).collect();
         let _ = writeln!(text, "  stages   {}", stages.join(", "));
         let realtime = self.realtime_factor.map_or_else(String::new, |factor| format!(", {factor:.0} x real time"));
         let _ = write!(text, "  took     {:.3} s, {:.0} frames/s{realtime}", self.wall_s, self.frames_per_s);

@@ -196,13 +196,7 @@ struct Cleaning<'a> {
 }
 
 impl<'a> Cleaning<'a> {
-    fn new(
-        config: &'a RunConfig,
-        spec: &'a SignalSpec,
-        total: Option<u64>,
-        session: Session,
-        sink: Sink,
-    ) -> Self {
+    fn new(config: &'a RunConfig, spec: &'a SignalSpec, total: Option<u64>, session: Session, sink: Sink) -> Self {
         let spectrogram = || Spectrogram::new(spec.sample_rate_hz, spec.domain(), total);
         Self {
             config,
@@ -322,12 +316,7 @@ fn subtitle(spec: &SignalSpec, samples: u64, device: &str) -> String {
 
 /// One channel after the other, each filled up with zeros to `len` samples. A single channel of whole frames is taken
 /// as it is.
-fn planar_from_interleaved<'a>(
-    spec: &SignalSpec,
-    block: &'a [f32],
-    len: usize,
-    room: &'a mut Vec<f32>,
-) -> &'a [f32] {
+fn planar_from_interleaved<'a>(spec: &SignalSpec, block: &'a [f32], len: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
     let sample = spec.domain().floats_per_sample();
     let channel_floats = len * sample;
     if spec.channels == 1 && block.len() == channel_floats {

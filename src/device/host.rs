@@ -44,9 +44,8 @@ impl HostPool {
         if self.threads == 1 || jobs.len() <= 1 {
             return jobs.into_iter().try_for_each(|job| work(0, job));
         }
-        self.pool.install(|| {
-            jobs.into_par_iter().try_for_each(|job| work(rayon::current_thread_index().unwrap_or(0), job))
-        })
+        self.pool
+            .install(|| jobs.into_par_iter().try_for_each(|job| work(rayon::current_thread_index().unwrap_or(0), job)))
     }
 }
 

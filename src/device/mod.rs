@@ -16,10 +16,10 @@ use crate::graph::batch::Batch;
 use crate::graph::recording::Recording;
 use crate::graph::results::RunOutput;
 
-pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub(crate) use adapter::open;
-pub(crate) use host::decide_rows;
+pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub use gpu::PipelineCacheDir;
+pub(crate) use host::decide_rows;
 
 /// A processor that can run recordings.
 pub(crate) trait Device: Send + Sync + std::fmt::Debug {

@@ -41,28 +41,19 @@ fn add_scaled<V: Vector>(a: Bin<V>, factor: V, b: Bin<V>) -> Bin<V> {
 /// `a - factor b`, for a real factor
 #[inline(always)]
 fn sub_scaled<V: Vector>(a: Bin<V>, factor: V, b: Bin<V>) -> Bin<V> {
-    [
-        b[0].neg_mul_add(factor, a[0]),
-        b[1].neg_mul_add(factor, a[1]),
-    ]
+    [b[0].neg_mul_add(factor, a[0]), b[1].neg_mul_add(factor, a[1])]
 }
 
 /// `a w`
 #[inline(always)]
 pub(super) fn multiply<V: Vector>(a: Bin<V>, w: Bin<V>) -> Bin<V> {
-    [
-        a[0].mul_sub(w[0], a[1] * w[1]),
-        a[0].mul_add(w[1], a[1] * w[0]),
-    ]
+    [a[0].mul_sub(w[0], a[1] * w[1]), a[0].mul_add(w[1], a[1] * w[0])]
 }
 
 /// `a conj(w)`
 #[inline(always)]
 pub(super) fn multiply_conj<V: Vector>(a: Bin<V>, w: Bin<V>) -> Bin<V> {
-    [
-        a[0].mul_add(w[0], a[1] * w[1]),
-        a[1].mul_sub(w[0], a[0] * w[1]),
-    ]
+    [a[0].mul_add(w[0], a[1] * w[1]), a[1].mul_sub(w[0], a[0] * w[1])]
 }
 
 /// The constant that butterflies of 8 need: the cosine of an eighth of a turn.
@@ -100,35 +91,20 @@ pub(super) fn inverse<V: Vector>(eighth: V, x: &mut [Bin<V>]) {
 fn forward4<V: Vector>(x: [Bin<V>; 4]) -> [Bin<V>; 4] {
     let (even0, even1) = (add(x[0], x[2]), add(x[1], x[3]));
     let (odd0, odd1) = (sub(x[0], x[2]), sub(x[1], x[3]));
-    [
-        add(even0, even1),
-        sub(even0, even1),
-        sub_i(odd0, odd1),
-        add_i(odd0, odd1),
-    ]
+    [add(even0, even1), sub(even0, even1), sub_i(odd0, odd1), add_i(odd0, odd1)]
 }
 
 #[inline(always)]
 fn inverse4<V: Vector>(y: [Bin<V>; 4]) -> [Bin<V>; 4] {
     let (even0, even1) = (add(y[0], y[1]), sub(y[0], y[1]));
     let (odd0, odd1) = (add(y[2], y[3]), sub(y[2], y[3]));
-    [
-        add(even0, odd0),
-        add_i(even1, odd1),
-        sub(even0, odd0),
-        sub_i(even1, odd1),
-    ]
+    [add(even0, odd0), add_i(even1, odd1), sub(even0, odd0), sub_i(even1, odd1)]
 }
 
 /// The turns by an eighth are left unscaled and scaled inside the additions that follow.
 #[inline(always)]
 fn forward8<V: Vector>(eighth: V, x: [Bin<V>; 8]) -> [Bin<V>; 8] {
-    let even = forward4([
-        add(x[0], x[4]),
-        add(x[1], x[5]),
-        add(x[2], x[6]),
-        add(x[3], x[7]),
-    ]);
+    let even = forward4([add(x[0], x[4]), add(x[1], x[5]), add(x[2], x[6]), add(x[3], x[7])]);
     let (b0, b1) = (sub(x[0], x[4]), sub(x[1], x[5]));
     let (b2, b3) = (sub(x[2], x[6]), sub(x[3], x[7]));
     // b1 turned by -1/8 is eighth * turned1; b3 turned by -3/8 is eighth * conj(turned3).

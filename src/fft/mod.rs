@@ -111,9 +111,7 @@ impl WindowShape {
     pub fn is_supported(self) -> bool {
         let powers_of_two = self.rows.is_power_of_two() && self.cols.is_power_of_two();
         let samples = self.rows.checked_mul(self.cols);
-        powers_of_two
-            && self.cols >= 2
-            && samples.is_some_and(|samples| (64..=4096).contains(&samples))
+        powers_of_two && self.cols >= 2 && samples.is_some_and(|samples| (64..=4096).contains(&samples))
     }
 
     fn axes(self) -> Axes {
@@ -121,10 +119,7 @@ impl WindowShape {
             Domain::Real => self.cols / 2,
             Domain::Complex => self.cols,
         };
-        Axes {
-            rows: self.rows,
-            columns,
-        }
+        Axes { rows: self.rows, columns }
     }
 }
 
@@ -154,22 +149,10 @@ impl SpectralFilter {
         let max_leaf = LEAF_BYTES / (lanes * size_of::<[f32; 2]>());
         let wide = passes[1..].iter();
         let wide = 1 + wide.take_while(|pass| pass.block_len() > max_leaf).count();
-        let layout = Layout {
-            first_pass: &passes[0],
-            leaf_len: passes.get(wide).map_or(1, Pass::block_len),
-        };
-        let functions = Functions {
-            response: &response,
-            weight: weight.unwrap_or(&response),
-        };
+        let layout = Layout { first_pass: &passes[0], leaf_len: passes.get(wide).map_or(1, Pass::block_len) };
+        let functions = Functions { response: &response, weight: weight.unwrap_or(&response) };
         let (response, leaves) = Response::plan(shape, &layout, &functions);
-        Self {
-            shape,
-            level,
-            steps: plan_steps(&passes, wide, leaves),
-            passes,
-            response,
-        }
+        Self { shape, level, steps: plan_steps(&passes, wide, leaves), passes, response }
     }
 
     /// The shape of the windows.
@@ -184,9 +167,7 @@ impl SpectralFilter {
 
     /// Working memory for one thread.
     pub fn scratch(&self) -> Scratch {
-        Scratch {
-            floats: HostBuffer::zeroed(self.scratch_len()),
-        }
+        Scratch { floats: HostBuffer::zeroed(self.scratch_len()) }
     }
 
     fn scratch_len(&self) -> usize {
@@ -214,24 +195,11 @@ impl SpectralFilter {
         if scratch.floats.len() < self.scratch_len() {
             scratch.floats.resize(self.scratch_len());
         }
-        let run = Run {
-            filter: self,
-            floats: &mut scratch.floats[..self.scratch_len()],
-            windows,
-            keep,
-            out,
-            powers,
-        };
+        let run = Run { filter: self, floats: &mut scratch.floats[..self.scratch_len()], windows, keep, out, powers };
         self.level.run(run);
     }
 
-    fn check(
-        &self,
-        windows: &[&[f32]],
-        keep: &Range<usize>,
-        out: &[f32],
-        powers: Option<&[Power]>,
-    ) {
+    fn check(&self, windows: &[&[f32]], keep: &Range<usize>, out: &[f32], powers: Option<&[Power]>) {
         let floats = self.shape.floats();
         let right_len = windows.iter().all(|window| window.len() == floats);
         assert!(right_len, "each window should have {floats} floats");
@@ -249,33 +217,19 @@ impl SpectralFilter {
 /// The steps between loading and storing: the wide passes, leaf by leaf the others, and back.
 fn plan_steps(passes: &[Pass], wide: usize, leaves: Vec<LeafPair>) -> Vec<Step> {
     let (first_pass, all) = (&passes[0], passes.len());
-    let stretch = |passes: Range<usize>, start: usize, len: usize| Stretch {
-        passes,
-        positions: start..start + len,
-    };
+    let stretch = |passes: Range<usize>, start: usize, len: usize| Stretch { passes, positions: start..start + len };
     let legs = if wide > 1 { first_pass.radix() } else { 0 };
     let legs = (0..legs).map(|leg| leg * first_pass.leg_stride());
     let over_leg = |start| stretch(1..wide, start, first_pass.span());
     let over_leaf = |start, len| stretch(wide..all, start, len);
-    let mut steps: Vec<Step> = legs
-        .clone()
-        .map(|start| Step::Forward(over_leg(start)))
-        .collect();
+    let mut steps: Vec<Step> = legs.clone().map(|start| Step::Forward(over_leg(start))).collect();
     for leaf in leaves {
         let starts = [leaf.first, leaf.second];
         let starts = &starts[usize::from(leaf.first == leaf.second)..];
         let len = leaf.len;
-        steps.extend(
-            starts
-                .iter()
-                .map(|start| Step::Forward(over_leaf(*start, len))),
-        );
+        steps.extend(starts.iter().map(|start| Step::Forward(over_leaf(*start, len))));
         steps.push(Step::Respond(leaf));
-        steps.extend(
-            starts
-                .iter()
-                .map(|start| Step::Inverse(over_leaf(*start, len))),
-        );
+        steps.extend(starts.iter().map(|start| Step::Inverse(over_leaf(*start, len))));
     }
     steps.extend(legs.map(|start| Step::Inverse(over_leg(start))));
     steps
@@ -296,14 +250,7 @@ impl Kernel for Run<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self {
-            filter,
-            floats,
-            windows,
-            keep,
-            out,
-            mut powers,
-        } = self;
+        let Self { filter, floats, windows, keep, out, mut powers } = self;
         let work = simd.vectors_mut(floats).as_chunks_mut::<2>().0;
         for first in (0..windows.len()).step_by(S::LANES) {
             let count = S::LANES.min(windows.len() - first);
@@ -370,13 +317,7 @@ impl SpectralFilter {
 
     /// Runs the last inverse pass and stores what is kept of each window.
     #[inline(always)]
-    fn store<S: Simd>(
-        &self,
-        simd: S,
-        work: &mut [Bin<S::Vector>],
-        keep: &Range<usize>,
-        out: &mut [f32],
-    ) {
+    fn store<S: Simd>(&self, simd: S, work: &mut [Bin<S::Vector>], keep: &Range<usize>, out: &mut [f32]) {
         let last_pass = &self.passes[0];
         let part_len = S::LANES / 2;
         for part in (0..last_pass.span()).step_by(part_len) {
@@ -420,13 +361,7 @@ fn load_tile<S: Simd>(simd: S, group: &[&[f32]], start: usize, to: &mut [Bin<S::
 
 /// Stores what lies in `keep` of the floats from `start` of each window.
 #[inline(always)]
-fn store_tile<S: Simd>(
-    simd: S,
-    from: &[Bin<S::Vector>],
-    start: usize,
-    keep: &Range<usize>,
-    out: &mut [f32],
-) {
+fn store_tile<S: Simd>(simd: S, from: &[Bin<S::Vector>], start: usize, keep: &Range<usize>, out: &mut [f32]) {
     let wanted = keep.start.max(start)..keep.end.min(start + S::LANES);
     if wanted.is_empty() {
         return;
@@ -455,9 +390,6 @@ fn write_powers<V: Vector>(sums: response::Sums<V>, powers: &mut [Power]) {
     sums[0].store(&mut weighted);
     sums[1].store(&mut total);
     for (i, power) in powers.iter_mut().enumerate() {
-        *power = Power {
-            weighted: weighted[i],
-            total: total[i],
-        };
+        *power = Power { weighted: weighted[i], total: total[i] };
     }
 }

@@ -65,10 +65,7 @@ fn radices(len: usize, max_radix: usize) -> Vec<usize> {
 
 /// The `bits` lowest bits of `value` in reverse order.
 pub(super) fn reverse_bits(value: usize, bits: u32) -> usize {
-    value
-        .reverse_bits()
-        .checked_shr(usize::BITS - bits)
-        .unwrap_or(0)
+    value.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0)
 }
 
 impl Pass {
@@ -84,13 +81,7 @@ impl Pass {
                 }
             }
         }
-        Self {
-            radix,
-            span: sets * stride,
-            leg_stride: sets * stride,
-            set_shift: stride.ilog2(),
-            twiddles,
-        }
+        Self { radix, span: sets * stride, leg_stride: sets * stride, set_shift: stride.ilog2(), twiddles }
     }
 
     pub(super) fn radix(&self) -> usize {
@@ -193,11 +184,7 @@ fn twiddle<S: Simd, const RADIX: usize, const BACK: bool>(
 ) {
     for slot in 1..RADIX {
         let w = [simd.splat(set[slot][0]), simd.splat(set[slot][1])];
-        x[slot] = if BACK {
-            butterfly::multiply_conj(x[slot], w)
-        } else {
-            butterfly::multiply(x[slot], w)
-        };
+        x[slot] = if BACK { butterfly::multiply_conj(x[slot], w) } else { butterfly::multiply(x[slot], w) };
     }
 }
 
@@ -215,10 +202,7 @@ fn legs<T, const RADIX: usize>(block: &mut [T], leg_stride: usize) -> [&mut [T];
 }
 
 /// `exp(-2 pi i turn / turns)` as `[cos, sin]`, rounded once.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "tables are computed in f64 and rounded to f32"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "tables are computed in f64 and rounded to f32")]
 fn unit_root(turn: usize, turns: usize) -> [f32; 2] {
     let angle = -TAU * (turn % turns) as f64 / turns as f64;
     [angle.cos() as f32, angle.sin() as f32]

@@ -89,22 +89,14 @@ pub(super) type Sums<V> = [V; 2];
 
 impl Response {
     /// Builds the table, and the list of leaves in its order.
-    pub(super) fn plan(
-        shape: WindowShape,
-        layout: &Layout<'_>,
-        functions: &Functions<'_>,
-    ) -> (Self, Vec<LeafPair>) {
+    pub(super) fn plan(shape: WindowShape, layout: &Layout<'_>, functions: &Functions<'_>) -> (Self, Vec<LeafPair>) {
         match shape.domain {
             super::Domain::Complex => Self::plan_complex(shape.axes(), layout, functions),
             super::Domain::Real => Self::plan_real(shape.axes(), layout, functions),
         }
     }
 
-    fn plan_complex(
-        axes: Axes,
-        layout: &Layout<'_>,
-        functions: &Functions<'_>,
-    ) -> (Self, Vec<LeafPair>) {
+    fn plan_complex(axes: Axes, layout: &Layout<'_>, functions: &Functions<'_>) -> (Self, Vec<LeafPair>) {
         let bins = (0..axes.len()).map(|position| {
             let [row, column] = axes.bin_at(position);
             let frequency = [cycles(row, axes.rows), cycles(column, axes.columns)];
@@ -113,26 +105,17 @@ impl Response {
                 weight: round((functions.weight)(frequency[0], frequency[1])),
             }
         });
-        let leaves = (0..axes.len())
-            .step_by(layout.leaf_len)
-            .map(|start| LeafPair {
-                first: layout.first_pass.padded(start),
-                second: layout.first_pass.padded(start),
-                len: layout.leaf_len,
-                entries: start..start + layout.leaf_len,
-            });
+        let leaves = (0..axes.len()).step_by(layout.leaf_len).map(|start| LeafPair {
+            first: layout.first_pass.padded(start),
+            second: layout.first_pass.padded(start),
+            len: layout.leaf_len,
+            entries: start..start + layout.leaf_len,
+        });
         (Self::Complex(bins.collect()), leaves.collect())
     }
 
-    fn plan_real(
-        axes: Axes,
-        layout: &Layout<'_>,
-        functions: &Functions<'_>,
-    ) -> (Self, Vec<LeafPair>) {
-        let Layout {
-            first_pass,
-            leaf_len,
-        } = *layout;
+    fn plan_real(axes: Axes, layout: &Layout<'_>, functions: &Functions<'_>) -> (Self, Vec<LeafPair>) {
+        let Layout { first_pass, leaf_len } = *layout;
         let mut pairs = Vec::new();
         let mut leaves = Vec::new();
         for leaf in (0..axes.len()).step_by(leaf_len) {
@@ -215,14 +198,8 @@ impl RealPair {
         let rate = cycles(row, axes.rows);
         // The real window has twice as many columns as there are complex numbers in a row.
         let samples = 2 * axes.columns;
-        let (low, high) = (
-            cycles(column, samples),
-            cycles(column + axes.columns, samples),
-        );
-        let (gain, high_gain) = (
-            (functions.response)(rate, low),
-            (functions.response)(rate, high),
-        );
+        let (low, high) = (cycles(column, samples), cycles(column + axes.columns, samples));
+        let (gain, high_gain) = ((functions.response)(rate, low), (functions.response)(rate, high));
         let scale = 1.0 / (4.0 * axes.len() as f64);
         let angle = -TAU * column as f64 / samples as f64;
         let (sin, cos) = angle.sin_cos();
@@ -236,29 +213,17 @@ impl RealPair {
             sum: round((gain + high_gain) * scale),
             difference: [round(difference * cos), round(difference * sin)],
             turn: [round(cos), round(sin)],
-            weights: [
-                round((functions.weight)(rate, low) * count),
-                round((functions.weight)(rate, high) * count),
-            ],
+            weights: [round((functions.weight)(rate, low) * count), round((functions.weight)(rate, high) * count)],
             count: round(count),
         }
     }
 
     fn moved(self, to: impl Fn(usize) -> usize) -> Self {
-        Self {
-            first: to(self.first),
-            second: to(self.second),
-            ..self
-        }
+        Self { first: to(self.first), second: to(self.second), ..self }
     }
 
     #[inline(always)]
-    fn apply<S: Simd, const POWERS: bool>(
-        &self,
-        simd: S,
-        work: &mut [Bin<S::Vector>],
-        sums: &mut Sums<S::Vector>,
-    ) {
+    fn apply<S: Simd, const POWERS: bool>(&self, simd: S, work: &mut [Bin<S::Vector>], sums: &mut Sums<S::Vector>) {
         let (a, b) = (work[self.first], work[self.second]);
         // 2E = a + conj(b), 2O = -i (a - conj(b))
         let even = [a[0] + b[0], a[1] - b[1]];
@@ -267,32 +232,17 @@ impl RealPair {
             self.measure(simd, even, odd, sums);
         }
         let sum = simd.splat(self.sum);
-        let g = [
-            simd.splat(self.difference[0]),
-            simd.splat(self.difference[1]),
-        ];
+        let g = [simd.splat(self.difference[0]), simd.splat(self.difference[1])];
         let cross_even = butterfly::multiply(odd, g);
         let cross_odd = butterfly::multiply_conj(even, g);
-        let even = [
-            even[0].mul_add(sum, cross_even[0]),
-            even[1].mul_add(sum, cross_even[1]),
-        ];
-        let odd = [
-            odd[0].mul_add(sum, cross_odd[0]),
-            odd[1].mul_add(sum, cross_odd[1]),
-        ];
+        let even = [even[0].mul_add(sum, cross_even[0]), even[1].mul_add(sum, cross_even[1])];
+        let odd = [odd[0].mul_add(sum, cross_odd[0]), odd[1].mul_add(sum, cross_odd[1])];
         work[self.second] = [even[0] + odd[1], odd[0] - even[1]];
         work[self.first] = butterfly::add_i(even, odd);
     }
 
     #[inline(always)]
-    fn measure<S: Simd>(
-        &self,
-        simd: S,
-        even: Bin<S::Vector>,
-        odd: Bin<S::Vector>,
-        sums: &mut Sums<S::Vector>,
-    ) {
+    fn measure<S: Simd>(&self, simd: S, even: Bin<S::Vector>, odd: Bin<S::Vector>, sums: &mut Sums<S::Vector>) {
         let turn = [simd.splat(self.turn[0]), simd.splat(self.turn[1])];
         let turned = butterfly::multiply(odd, turn);
         let low = power(butterfly::add(even, turned));
@@ -314,10 +264,7 @@ fn cycles(bin: usize, len: usize) -> f64 {
     bin.min(len - bin) as f64 / len as f64
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "tables are computed in f64 and rounded to f32"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "tables are computed in f64 and rounded to f32")]
 fn round(value: f64) -> f32 {
     value as f32
 }

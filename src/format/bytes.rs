@@ -50,24 +50,12 @@ impl ByteInput {
         if metadata.len() == 0 {
             return Err(FileError::InputEmpty { path });
         }
-        Ok(Self {
-            path,
-            reader: Reader::File(file),
-            peeked: Vec::new(),
-            position: 0,
-            len: Some(metadata.len()),
-        })
+        Ok(Self { path, reader: Reader::File(file), peeked: Vec::new(), position: 0, len: Some(metadata.len()) })
     }
 
     /// Takes bytes as they come; `path` is what messages call them.
     pub(crate) fn from_pipe(path: PathBuf, pipe: Box<dyn Read + Send>) -> Self {
-        Self {
-            path,
-            reader: Reader::Pipe(pipe),
-            peeked: Vec::new(),
-            position: 0,
-            len: None,
-        }
+        Self { path, reader: Reader::Pipe(pipe), peeked: Vec::new(), position: 0, len: None }
     }
 
     pub(crate) fn path(&self) -> &Path {

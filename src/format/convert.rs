@@ -14,14 +14,8 @@ const SIGN_16: u16 = 1 << 15;
 const SIGN_32: u32 = 1 << 31;
 
 /// Reads as many values as `floats` holds; `bytes` must be as long as they are.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "f64 is rounded to f32 by contract"
-)]
-#[expect(
-    clippy::cast_possible_wrap,
-    reason = "the sign bit was flipped to make it one"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "f64 is rounded to f32 by contract")]
+#[expect(clippy::cast_possible_wrap, reason = "the sign bit was flipped to make it one")]
 pub(crate) fn floats_from_bytes(format: SampleFormat, bytes: &[u8], floats: &mut [f32]) {
     debug_assert_eq!(
         bytes.len(),
@@ -30,31 +24,17 @@ pub(crate) fn floats_from_bytes(format: SampleFormat, bytes: &[u8], floats: &mut
     );
     let order = format.byte_order;
     match format.encoding {
-        Encoding::U8 => read(order, bytes, floats, |[v]| {
-            (f32::from(v) - SCALE_8) / SCALE_8
-        }),
-        Encoding::U8Centred => read(order, bytes, floats, |[v]| {
-            (f32::from(v) - CENTRE_U8) / CENTRE_U8
-        }),
-        Encoding::I8 => read(order, bytes, floats, |v| {
-            f32::from(i8::from_le_bytes(v)) / SCALE_8
-        }),
-        Encoding::U16 => read(order, bytes, floats, |v| {
-            f32::from((u16::from_le_bytes(v) ^ SIGN_16) as i16) / SCALE_16
-        }),
-        Encoding::I16 => read(order, bytes, floats, |v| {
-            f32::from(i16::from_le_bytes(v)) / SCALE_16
-        }),
+        Encoding::U8 => read(order, bytes, floats, |[v]| (f32::from(v) - SCALE_8) / SCALE_8),
+        Encoding::U8Centred => read(order, bytes, floats, |[v]| (f32::from(v) - CENTRE_U8) / CENTRE_U8),
+        Encoding::I8 => read(order, bytes, floats, |v| f32::from(i8::from_le_bytes(v)) / SCALE_8),
+        Encoding::U16 => read(order, bytes, floats, |v| f32::from((u16::from_le_bytes(v) ^ SIGN_16) as i16) / SCALE_16),
+        Encoding::I16 => read(order, bytes, floats, |v| f32::from(i16::from_le_bytes(v)) / SCALE_16),
         // In the upper three bytes of an i32 the sign comes for free and the value stays exact.
         Encoding::I24 => read(order, bytes, floats, |[low, middle, high]| {
             i32::from_le_bytes([0, low, middle, high]) as f32 / SCALE_32
         }),
-        Encoding::U32 => read(order, bytes, floats, |v| {
-            (u32::from_le_bytes(v) ^ SIGN_32) as i32 as f32 / SCALE_32
-        }),
-        Encoding::I32 => read(order, bytes, floats, |v| {
-            i32::from_le_bytes(v) as f32 / SCALE_32
-        }),
+        Encoding::U32 => read(order, bytes, floats, |v| (u32::from_le_bytes(v) ^ SIGN_32) as i32 as f32 / SCALE_32),
+        Encoding::I32 => read(order, bytes, floats, |v| i32::from_le_bytes(v) as f32 / SCALE_32),
         // Through bits, so that no instruction gets to quieten a signalling NaN.
         Encoding::F32 if order == ByteOrder::NATIVE => {
             bytemuck::cast_slice_mut(floats).copy_from_slice(bytes);
@@ -67,10 +47,7 @@ pub(crate) fn floats_from_bytes(format: SampleFormat, bytes: &[u8], floats: &mut
 /// Writes all of `floats`; `bytes` must be as long as they are.
 ///
 /// Rounds to the nearest step, halves to even, and clamps to the range of the integer.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "quantised to the range of the target"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "quantised to the range of the target")]
 pub(crate) fn bytes_from_floats(format: SampleFormat, floats: &[f32], bytes: &mut [u8]) {
     debug_assert_eq!(
         bytes.len(),
@@ -79,29 +56,17 @@ pub(crate) fn bytes_from_floats(format: SampleFormat, floats: &[f32], bytes: &mu
     );
     let order = format.byte_order;
     match format.encoding {
-        Encoding::U8 => write(order, floats, bytes, |v| {
-            [(quantise(v, SCALE_8) + 128) as u8]
-        }),
+        Encoding::U8 => write(order, floats, bytes, |v| [(quantise(v, SCALE_8) + 128) as u8]),
         Encoding::U8Centred => write(order, floats, bytes, |v| [quantise_centred(v)]),
-        Encoding::I8 => write(order, floats, bytes, |v| {
-            (quantise(v, SCALE_8) as i8).to_le_bytes()
-        }),
-        Encoding::U16 => write(order, floats, bytes, |v| {
-            (quantise(v, SCALE_16) as u16 ^ SIGN_16).to_le_bytes()
-        }),
-        Encoding::I16 => write(order, floats, bytes, |v| {
-            (quantise(v, SCALE_16) as i16).to_le_bytes()
-        }),
+        Encoding::I8 => write(order, floats, bytes, |v| (quantise(v, SCALE_8) as i8).to_le_bytes()),
+        Encoding::U16 => write(order, floats, bytes, |v| (quantise(v, SCALE_16) as u16 ^ SIGN_16).to_le_bytes()),
+        Encoding::I16 => write(order, floats, bytes, |v| (quantise(v, SCALE_16) as i16).to_le_bytes()),
         Encoding::I24 => write(order, floats, bytes, |v| {
             let [low, middle, high, _] = quantise(v, SCALE_24).to_le_bytes();
             [low, middle, high]
         }),
-        Encoding::U32 => write(order, floats, bytes, |v| {
-            (quantise(v, SCALE_32) as u32 ^ SIGN_32).to_le_bytes()
-        }),
-        Encoding::I32 => write(order, floats, bytes, |v| {
-            quantise(v, SCALE_32).to_le_bytes()
-        }),
+        Encoding::U32 => write(order, floats, bytes, |v| (quantise(v, SCALE_32) as u32 ^ SIGN_32).to_le_bytes()),
+        Encoding::I32 => write(order, floats, bytes, |v| quantise(v, SCALE_32).to_le_bytes()),
         Encoding::F32 if order == ByteOrder::NATIVE => {
             bytes.copy_from_slice(bytemuck::cast_slice(floats));
         }
@@ -128,10 +93,7 @@ fn quantise_centred(value: f32) -> u8 {
 /// Added to 1.5 * 2^52 a number is rounded by the adder and lies, as two's complement, in the low
 /// bits of the sum. That needs no more than SSE2 and four values go at a time; `f32::round` would
 /// be a library call there, and `as` with its saturation is not vectorised.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low bits are the number"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are the number")]
 #[expect(clippy::cast_possible_wrap, reason = "two's complement")]
 fn nearest(value: f32, scale: f64, offset: f64, low: f64, high: f64) -> i32 {
     const ROUNDER: f64 = 6_755_399_441_055_744.0;
@@ -143,12 +105,7 @@ fn nearest(value: f32, scale: f64, offset: f64, low: f64, high: f64) -> i32 {
     (scaled + ROUNDER).to_bits() as u32 as i32
 }
 
-fn read<const BYTES: usize>(
-    order: ByteOrder,
-    bytes: &[u8],
-    floats: &mut [f32],
-    value: impl Fn([u8; BYTES]) -> f32,
-) {
+fn read<const BYTES: usize>(order: ByteOrder, bytes: &[u8], floats: &mut [f32], value: impl Fn([u8; BYTES]) -> f32) {
     let pairs = floats.iter_mut().zip(bytes.as_chunks().0);
     match order {
         ByteOrder::Little => pairs.for_each(|(float, bytes)| *float = value(*bytes)),
@@ -156,12 +113,7 @@ fn read<const BYTES: usize>(
     }
 }
 
-fn write<const BYTES: usize>(
-    order: ByteOrder,
-    floats: &[f32],
-    bytes: &mut [u8],
-    value: impl Fn(f32) -> [u8; BYTES],
-) {
+fn write<const BYTES: usize>(order: ByteOrder, floats: &[f32], bytes: &mut [u8], value: impl Fn(f32) -> [u8; BYTES]) {
     let pairs = floats.iter().zip(bytes.as_chunks_mut().0);
     match order {
         ByteOrder::Little => pairs.for_each(|(float, bytes)| *bytes = value(*float)),

@@ -160,9 +160,7 @@ pub enum FileError {
     },
 
     /// The block handed to `Sink::write` ends in the middle of a sample time.
-    #[error(
-        "sink: a block of {actual} floats ends between channels; expected a multiple of {expected}"
-    )]
+    #[error("sink: a block of {actual} floats ends between channels; expected a multiple of {expected}")]
     BlockRagged {
         /// Floats in one sample of every channel.
         expected: usize,
@@ -289,85 +287,29 @@ mod tests {
             FileError::InputMissing { path: path() },
             FileError::InputIsDirectory { path: path() },
             FileError::InputEmpty { path: path() },
-            FileError::InputRead {
-                path: path(),
-                cause: cause(),
-            },
-            FileError::InputFormatUnknown {
-                path: path(),
-                found: text(),
-                formats: text(),
-            },
-            FileError::SampleFormatUnknown {
-                name: text(),
-                formats: text(),
-            },
-            FileError::BadWav {
-                path: path(),
-                expected: text(),
-                actual: text(),
-            },
-            FileError::CodecUnsupported {
-                path: path(),
-                codec: text(),
-            },
-            FileError::SigMfHalfMissing {
-                path: path(),
-                missing: path(),
-            },
-            FileError::BadSigMf {
-                path: path(),
-                expected: text(),
-                actual: text(),
-            },
+            FileError::InputRead { path: path(), cause: cause() },
+            FileError::InputFormatUnknown { path: path(), found: text(), formats: text() },
+            FileError::SampleFormatUnknown { name: text(), formats: text() },
+            FileError::BadWav { path: path(), expected: text(), actual: text() },
+            FileError::CodecUnsupported { path: path(), codec: text() },
+            FileError::SigMfHalfMissing { path: path(), missing: path() },
+            FileError::BadSigMf { path: path(), expected: text(), actual: text() },
             FileError::SigMfArchive { path: path() },
-            FileError::HintContradicts {
-                path: path(),
-                option: "--channels",
-                given: text(),
-                actual: text(),
-            },
-            FileError::HintInvalid {
-                option: "--channels",
-                given: text(),
-                expected: "TEXT",
-            },
+            FileError::HintContradicts { path: path(), option: "--channels", given: text(), actual: text() },
+            FileError::HintInvalid { option: "--channels", given: text(), expected: "TEXT" },
             FileError::SampleRateMissing { path: path() },
             FileError::BlockTooShort { expected, actual },
             FileError::BlockRagged { expected, actual },
             FileError::OutputExists { path: path() },
             FileError::OutputIsInput { path: path() },
             FileError::OutputIsDirectory { path: path() },
-            FileError::OutputFolderMissing {
-                path: path(),
-                parent: path(),
-            },
-            FileError::OutputFolderRefused {
-                path: path(),
-                parent: path(),
-                cause: cause(),
-            },
-            FileError::OutputFormatUnknown {
-                path: path(),
-                formats: text(),
-            },
-            FileError::OutputUnfit {
-                path: path(),
-                expected: text(),
-                actual: text(),
-            },
-            FileError::OutputTooLong {
-                path: path(),
-                limit_bytes: 4,
-            },
-            FileError::DiskFull {
-                path: path(),
-                cause: cause(),
-            },
-            FileError::OutputWrite {
-                path: path(),
-                cause: cause(),
-            },
+            FileError::OutputFolderMissing { path: path(), parent: path() },
+            FileError::OutputFolderRefused { path: path(), parent: path(), cause: cause() },
+            FileError::OutputFormatUnknown { path: path(), formats: text() },
+            FileError::OutputUnfit { path: path(), expected: text(), actual: text() },
+            FileError::OutputTooLong { path: path(), limit_bytes: 4 },
+            FileError::DiskFull { path: path(), cause: cause() },
+            FileError::OutputWrite { path: path(), cause: cause() },
             FileError::OutputClosed { path: path() },
             FileError::OutputAbandoned { path: path() },
         ]
@@ -378,14 +320,8 @@ mod tests {
         for error in every_variant() {
             let message = error.to_string();
             let stages = ["source: ", "format: ", "sink: "];
-            assert!(
-                stages.iter().any(|stage| message.starts_with(stage)),
-                "{message}"
-            );
-            assert!(
-                !message.contains('\n') && !message.contains("  "),
-                "{message}"
-            );
+            assert!(stages.iter().any(|stage| message.starts_with(stage)), "{message}");
+            assert!(!message.contains('\n') && !message.contains("  "), "{message}");
         }
     }
 }

@@ -88,11 +88,7 @@ pub enum ByteOrder {
 
 impl ByteOrder {
     /// The order of this machine.
-    pub const NATIVE: Self = if cfg!(target_endian = "big") {
-        Self::Big
-    } else {
-        Self::Little
-    };
+    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
 }
 
 /// How one sample is stored. `raw.rs` gives the short names, as `cs16`.
@@ -121,21 +117,13 @@ impl SampleFormat {
     /// Real little-endian values.
     #[must_use]
     pub const fn real(encoding: Encoding) -> Self {
-        Self {
-            encoding,
-            domain: Domain::Real,
-            byte_order: ByteOrder::Little,
-        }
+        Self { encoding, domain: Domain::Real, byte_order: ByteOrder::Little }
     }
 
     /// Complex little-endian values.
     #[must_use]
     pub const fn complex(encoding: Encoding) -> Self {
-        Self {
-            encoding,
-            domain: Domain::Complex,
-            byte_order: ByteOrder::Little,
-        }
+        Self { encoding, domain: Domain::Complex, byte_order: ByteOrder::Little }
     }
 
     /// Values of one sample of one channel: 1 or 2.
@@ -182,12 +170,7 @@ impl SignalSpec {
     /// Bare samples of `channels` channels.
     #[must_use]
     pub fn raw(format: SampleFormat, sample_rate_hz: Option<f64>, channels: usize) -> Self {
-        Self {
-            container: Container::Raw,
-            format,
-            sample_rate_hz,
-            channels,
-        }
+        Self { container: Container::Raw, format, sample_rate_hz, channels }
     }
 
     /// Real or complex.
@@ -230,13 +213,7 @@ impl Template {
     /// A template for a signal that comes from no file.
     #[must_use]
     pub fn new(spec: SignalSpec) -> Self {
-        Self {
-            spec,
-            inputs: Vec::new(),
-            metadata: None,
-            channel_mask: None,
-            expected_samples: None,
-        }
+        Self { spec, inputs: Vec::new(), metadata: None, channel_mask: None, expected_samples: None }
     }
 
     /// What the signal is.

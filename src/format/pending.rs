@@ -48,18 +48,11 @@ impl PendingFile {
         let parent = folder_of(&target);
         if !parent.is_dir() {
             let parent = parent.to_owned();
-            return Err(FileError::OutputFolderMissing {
-                path: owned(),
-                parent,
-            });
+            return Err(FileError::OutputFolderMissing { path: owned(), parent });
         }
         let temporary = temporary_in(parent).map_err(|cause| match cause.kind() {
             io::ErrorKind::StorageFull => write_error(path, bare(cause)),
-            _ => FileError::OutputFolderRefused {
-                path: owned(),
-                parent: parent.to_owned(),
-                cause: bare(cause),
-            },
+            _ => FileError::OutputFolderRefused { path: owned(), parent: parent.to_owned(), cause: bare(cause) },
         })?;
         if let Ok(older) = fs::metadata(&target)
             && cfg!(unix)
@@ -68,13 +61,7 @@ impl PendingFile {
             kept.map_err(|cause| write_error(path, cause))?;
         }
         let (file, temporary) = temporary.into_parts();
-        Ok(Self {
-            writer: BufWriter::with_capacity(BUFFER_BYTES, file),
-            temporary,
-            target,
-            path: owned(),
-            force,
-        })
+        Ok(Self { writer: BufWriter::with_capacity(BUFFER_BYTES, file), temporary, target, path: owned(), force })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -113,13 +100,7 @@ impl PendingFile {
     /// Gives the file its name.
     pub(crate) fn publish(mut self) -> Result<(), FileError> {
         self.sync()?;
-        let Self {
-            writer,
-            temporary,
-            target,
-            path,
-            force,
-        } = self;
+        let Self { writer, temporary, target, path, force } = self;
         drop(writer); // everything is on disk; some systems rename closed files only
         if force {
             let result = temporary.persist(&target);

@@ -14,10 +14,7 @@ const NAMES: [(SampleFormat, &[&str]); 7] = [
     (SampleFormat::F32, &["f32", "f32le", "rf32"]),
     (SampleFormat::S16, &["s16", "s16le", "i16", "ri16"]),
     (SampleFormat::real(Encoding::U8), &["u8"]),
-    (
-        SampleFormat::CF32,
-        &["cf32", "cfile", "fc32", "complex", "complex64"],
-    ),
+    (SampleFormat::CF32, &["cf32", "cfile", "fc32", "complex", "complex64"]),
     (SampleFormat::CS16, &["cs16", "sc16", "ci16"]),
     (SampleFormat::complex(Encoding::I8), &["cs8", "sc8", "ci8"]),
     (SampleFormat::CU8, &["cu8", "uc8"]),
@@ -30,18 +27,13 @@ pub(crate) fn names() -> String {
 
 /// The extension of `path` in lower case; empty when there is none.
 pub(crate) fn extension(path: &Path) -> String {
-    path.extension()
-        .map(|extension| extension.to_string_lossy().to_ascii_lowercase())
-        .unwrap_or_default()
+    path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// The format that `name` stands for, as `--format` or as an extension.
 pub(crate) fn format_from_name(name: &str) -> Option<SampleFormat> {
     let name = name.to_ascii_lowercase();
-    NAMES
-        .iter()
-        .find(|(_, names)| names.contains(&name.as_str()))
-        .map(|(format, _)| *format)
+    NAMES.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(format, _)| *format)
 }
 
 impl FromStr for SampleFormat {
@@ -49,10 +41,7 @@ impl FromStr for SampleFormat {
 
     /// Reads a name such as `cf32`, upper or lower case.
     fn from_str(name: &str) -> Result<Self, FileError> {
-        format_from_name(name).ok_or_else(|| FileError::SampleFormatUnknown {
-            name: name.to_owned(),
-            formats: names(),
-        })
+        format_from_name(name).ok_or_else(|| FileError::SampleFormatUnknown { name: name.to_owned(), formats: names() })
     }
 }
 
@@ -85,17 +74,9 @@ mod tests {
     #[test]
     fn names_read_back() {
         for (format, names) in NAMES {
-            assert_eq!(
-                format.to_string(),
-                names[0],
-                "the first name is the one printed"
-            );
+            assert_eq!(format.to_string(), names[0], "the first name is the one printed");
             for name in names {
-                assert_eq!(
-                    format_from_name(&name.to_uppercase()),
-                    Some(format),
-                    "{name}"
-                );
+                assert_eq!(format_from_name(&name.to_uppercase()), Some(format), "{name}");
             }
         }
         let refused = "mp3".parse::<SampleFormat>().unwrap_err().to_string();

@@ -15,8 +15,8 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    ByteOrder, Container, Encoding, MAX_CHANNELS, Opened, SampleFormat, SignalSpec,
-    Template, bytes::ByteInput, bytes::read_error,
+    ByteOrder, Container, Encoding, MAX_CHANNELS, Opened, SampleFormat, SignalSpec, Template, bytes::ByteInput,
+    bytes::read_error,
 };
 use crate::format::FileError;
 use crate::frame::Domain;
@@ -39,20 +39,12 @@ impl Pair {
     pub(crate) fn of(path: &Path) -> Self {
         let is_half = matches!(super::raw::extension(path).as_str(), META | DATA);
         let named = |extension: &str| {
-            let mut name = if is_half {
-                path.with_extension("")
-            } else {
-                path.to_owned()
-            }
-            .into_os_string();
+            let mut name = if is_half { path.with_extension("") } else { path.to_owned() }.into_os_string();
             name.push(".");
             name.push(extension);
             PathBuf::from(name)
         };
-        Self {
-            meta: named(META),
-            data: named(DATA),
-        }
+        Self { meta: named(META), data: named(DATA) }
     }
 }
 
@@ -60,10 +52,7 @@ impl Pair {
 pub(crate) fn open(path: &Path) -> Result<(ByteInput, Opened), FileError> {
     let pair = Pair::of(path);
     let metadata = read_metadata(path, &pair)?;
-    let meta = Meta {
-        path: &pair.meta,
-        global: global_of(&pair.meta, &metadata)?,
-    };
+    let meta = Meta { path: &pair.meta, global: global_of(&pair.meta, &metadata)? };
     let data = meta.data_path(&pair)?;
     if !data.exists() {
         return Err(half_missing(&pair.meta, &data));
@@ -77,30 +66,14 @@ pub(crate) fn open(path: &Path) -> Result<(ByteInput, Opened), FileError> {
     let mut input = ByteInput::open(&data)?;
     let mut warnings = Vec::new();
     input.skip(meta.header_bytes(&metadata)?)?;
-    let trailing = meta
-        .global
-        .get("core:trailing_bytes")
-        .and_then(Value::as_u64);
-    let data_bytes = input
-        .remaining()
-        .map(|left| left.saturating_sub(trailing.unwrap_or(0)));
+    let trailing = meta.global.get("core:trailing_bytes").and_then(Value::as_u64);
+    let data_bytes = input.remaining().map(|left| left.saturating_sub(trailing.unwrap_or(0)));
     if let Some(bytes) = data_bytes {
         let samples = bytes / spec.bytes_per_sample_time() as u64;
         warnings.extend(warning_if_short(&pair, &metadata, meta.offset(), samples));
     }
-    let template = Template {
-        inputs: vec![pair.meta.clone(), data],
-        metadata: Some(metadata),
-        ..Template::new(spec)
-    };
-    Ok((
-        input,
-        Opened {
-            template,
-            data_bytes,
-            warnings,
-        },
-    ))
+    let template = Template { inputs: vec![pair.meta.clone(), data], metadata: Some(metadata), ..Template::new(spec) };
+    Ok((input, Opened { template, data_bytes, warnings }))
 }
 
 fn read_metadata(path: &Path, pair: &Pair) -> Result<Value, FileError> {
@@ -113,15 +86,11 @@ fn read_metadata(path: &Path, pair: &Pair) -> Result<Value, FileError> {
     let read = file.take(META_LIMIT_BYTES).read_to_end(&mut bytes);
     read.map_err(|cause| read_error(&pair.meta, cause))?;
     let json = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
-    serde_json::from_slice(json)
-        .map_err(|cause| bad(&pair.meta, "JSON", &format!("a mistake in it: {cause}")))
+    serde_json::from_slice(json).map_err(|cause| bad(&pair.meta, "JSON", &format!("a mistake in it: {cause}")))
 }
 
 fn global_of<'a>(path: &Path, metadata: &'a Value) -> Result<&'a Map<String, Value>, FileError> {
-    metadata
-        .get("global")
-        .and_then(Value::as_object)
-        .ok_or_else(|| bad(path, "an object called `global`", "none"))
+    metadata.get("global").and_then(Value::as_object).ok_or_else(|| bad(path, "an object called `global`", "none"))
 }
 
 /// The `global` object, with the file's name for messages.
@@ -156,15 +125,11 @@ impl Meta<'_> {
         let Some(channels) = self.global.get("core:num_channels") else {
             return Ok(1);
         };
-        let count = channels
-            .as_u64()
-            .and_then(|count| usize::try_from(count).ok());
-        count
-            .filter(|count| (1..=MAX_CHANNELS).contains(count))
-            .ok_or_else(|| {
-                let expected = format!("a `core:num_channels` from 1 to {MAX_CHANNELS}");
-                bad(self.path, &expected, &channels.to_string())
-            })
+        let count = channels.as_u64().and_then(|count| usize::try_from(count).ok());
+        count.filter(|count| (1..=MAX_CHANNELS).contains(count)).ok_or_else(|| {
+            let expected = format!("a `core:num_channels` from 1 to {MAX_CHANNELS}");
+            bad(self.path, &expected, &channels.to_string())
+        })
     }
 
     /// The index that the first sample has in captures and annotations.
@@ -181,9 +146,7 @@ impl Meta<'_> {
         let Some(name) = self.global.get("core:dataset") else {
             return Ok(pair.data.clone());
         };
-        let bare = name
-            .as_str()
-            .filter(|name| Path::new(name).file_name() == Some(name.as_ref()));
+        let bare = name.as_str().filter(|name| Path::new(name).file_name() == Some(name.as_ref()));
         let expected = "a file name without folders as `core:dataset`";
         let bare = bare.ok_or_else(|| bad(self.path, expected, &name.to_string()))?;
         Ok(pair.meta.with_file_name(bare))
@@ -245,18 +208,13 @@ pub(crate) fn output_metadata(
     if spec.channels > 1 || global.contains_key("core:num_channels") {
         global.insert("core:num_channels".into(), spec.channels.into());
     }
-    global
-        .entry("core:version")
-        .or_insert_with(|| "1.2.0".into());
+    global.entry("core:version").or_insert_with(|| "1.2.0".into());
     global.insert("core:sha512".into(), sha512.into());
     if let Some(settings) = settings {
         global.insert("auricle:settings".into(), settings.clone());
         declare_extension(global);
     }
-    let offset = global
-        .get("core:offset")
-        .and_then(Value::as_u64)
-        .unwrap_or(0);
+    let offset = global.get("core:offset").and_then(Value::as_u64).unwrap_or(0);
 
     let captures = array_in(&mut metadata, "captures");
     if captures.is_empty() {
@@ -334,11 +292,7 @@ fn format_from_datatype(name: &str) -> Option<SampleFormat> {
         ("f64", _) => Encoding::F64,
         _ => return None,
     };
-    Some(SampleFormat {
-        encoding,
-        domain,
-        byte_order,
-    })
+    Some(SampleFormat { encoding, domain, byte_order })
 }
 
 /// The `core:datatype` of `format`, which [`writable_format`] has made one that has a name.
@@ -380,16 +334,9 @@ pub(crate) fn writable_format(mut format: SampleFormat) -> SampleFormat {
 }
 
 fn half_missing(path: &Path, missing: &Path) -> FileError {
-    FileError::SigMfHalfMissing {
-        path: path.to_owned(),
-        missing: missing.to_owned(),
-    }
+    FileError::SigMfHalfMissing { path: path.to_owned(), missing: missing.to_owned() }
 }
 
 fn bad(path: &Path, expected: &str, actual: &str) -> FileError {
-    FileError::BadSigMf {
-        path: path.to_owned(),
-        expected: expected.to_owned(),
-        actual: actual.to_owned(),
-    }
+    FileError::BadSigMf { path: path.to_owned(), expected: expected.to_owned(), actual: actual.to_owned() }
 }

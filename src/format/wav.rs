@@ -14,18 +14,14 @@
 
 use std::path::Path;
 
-use super::{
-    Container, Encoding, MAX_CHANNELS, Opened, SampleFormat, SignalSpec, Template, bytes::ByteInput,
-};
+use super::{Container, Encoding, MAX_CHANNELS, Opened, SampleFormat, SignalSpec, Template, bytes::ByteInput};
 use crate::format::FileError;
 
 const TAG_PCM: u16 = 1;
 const TAG_FLOAT: u16 = 3;
 const TAG_EXTENSIBLE: u16 = 0xFFFE;
 /// The end of every sub-format GUID that merely wraps a format tag.
-const GUID_TAIL: [u8; 14] = [
-    0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71,
-];
+const GUID_TAIL: [u8; 14] = [0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71];
 /// Bytes of an extensible `fmt ` chunk, the longest that says anything to us.
 const FMT_BYTES: usize = 40;
 /// Bytes of a `ds64` chunk without a table, or of the `JUNK` chunk that keeps room for one.
@@ -91,11 +87,7 @@ fn read_riff(input: &mut ByteInput) -> Result<Header, FileError> {
         let kind = format!("a RIFF file of another kind, {:?}", text(&riff[8..]));
         return Err(bad(input, "the kind WAVE", &kind));
     }
-    Ok(Header {
-        riff_bytes: u64::from(u32_at(&riff, 4)),
-        is_64: magic != b"RIFF",
-        ..Header::default()
-    })
+    Ok(Header { riff_bytes: u64::from(u32_at(&riff, 4)), is_64: magic != b"RIFF", ..Header::default() })
 }
 
 fn read_fmt(input: &mut ByteInput, length: u32) -> Result<Fmt, FileError> {
@@ -115,21 +107,13 @@ fn read_fmt(input: &mut ByteInput, length: u32) -> Result<Fmt, FileError> {
         return Err(bad(input, "1 channel or more", "0 channels"));
     }
     let format = SampleFormat::real(encoding_of(input, &fmt[..held])?);
-    let (block, expected) = (
-        usize::from(u16_at(&fmt, 12)),
-        channels * format.encoding.bytes(),
-    );
+    let (block, expected) = (usize::from(u16_at(&fmt, 12)), channels * format.encoding.bytes());
     if block != expected {
         let expected = format!("blocks of {expected} bytes for {channels} channels of {format}");
         return Err(bad(input, &expected, &format!("blocks of {block}")));
     }
     let is_extensible = u16_at(&fmt, 0) == TAG_EXTENSIBLE;
-    Ok(Fmt {
-        format,
-        channels,
-        rate,
-        channel_mask: is_extensible.then(|| u32_at(&fmt, 20)),
-    })
+    Ok(Fmt { format, channels, rate, channel_mask: is_extensible.then(|| u32_at(&fmt, 20)) })
 }
 
 fn encoding_of(input: &ByteInput, fmt: &[u8]) -> Result<Encoding, FileError> {
@@ -207,10 +191,7 @@ impl Header {
         let channel_mask = fmt.channel_mask;
         let (data_bytes, warning) = self.data_bytes(input, length);
         Ok(Opened {
-            template: Template {
-                channel_mask,
-                ..Template::new(spec)
-            },
+            template: Template { channel_mask, ..Template::new(spec) },
             data_bytes,
             warnings: warning.into_iter().collect(),
         })
@@ -268,11 +249,7 @@ impl HeaderLayout {
     ///
     /// Room for 64-bit lengths is kept when `template` expects above 4 GiB or does not know.
     pub(crate) fn new(path: &Path, spec: &SignalSpec, template: &Template) -> Result<Self, FileError> {
-        let rate_hz = spec
-            .sample_rate_hz
-            .ok_or_else(|| FileError::SampleRateMissing {
-                path: path.to_owned(),
-            })?;
+        let rate_hz = spec.sample_rate_hz.ok_or_else(|| FileError::SampleRateMissing { path: path.to_owned() })?;
         let unfit = |expected: &str, actual: String| FileError::OutputUnfit {
             path: path.to_owned(),
             expected: expected.to_owned(),
@@ -284,9 +261,7 @@ impl HeaderLayout {
             let actual = format!("{} channels, {block_bytes} bytes per sample", spec.channels);
             return Err(unfit("65535 bytes per sample at most", actual));
         };
-        let bytes = template
-            .expected_samples
-            .map(|samples| samples.saturating_mul(block_bytes as u64));
+        let bytes = template.expected_samples.map(|samples| samples.saturating_mul(block_bytes as u64));
         Ok(Self {
             encoding: spec.format.encoding,
             channels,
@@ -306,11 +281,7 @@ impl HeaderLayout {
 
     /// The most bytes of samples that this header can count.
     pub(crate) fn limit_bytes(&self) -> u64 {
-        if self.has_room_for_64 {
-            u64::MAX / 2
-        } else {
-            Self::short_limit_bytes()
-        }
+        if self.has_room_for_64 { u64::MAX / 2 } else { Self::short_limit_bytes() }
     }
 
     fn short_limit_bytes() -> u64 {
@@ -321,14 +292,9 @@ impl HeaderLayout {
     pub(crate) fn header(&self, data_bytes: u64) -> Vec<u8> {
         let fmt = self.fmt();
         let is_float = matches!(self.encoding, Encoding::F32 | Encoding::F64);
-        let room = if self.has_room_for_64 {
-            8 + DS64_BYTES
-        } else {
-            0
-        };
+        let room = if self.has_room_for_64 { 8 + DS64_BYTES } else { 0 };
         let fact = if is_float { 12 } else { 0 };
-        let riff_bytes =
-            4 + u64::from(room) + (8 + fmt.len() as u64) + fact + 8 + data_bytes + data_bytes % 2;
+        let riff_bytes = 4 + u64::from(room) + (8 + fmt.len() as u64) + fact + 8 + data_bytes + data_bytes % 2;
         let is_64 = u32::try_from(riff_bytes).is_err();
         let samples = data_bytes / self.block_bytes();
 
@@ -339,11 +305,7 @@ impl HeaderLayout {
         if self.has_room_for_64 {
             bytes.extend(if is_64 { b"ds64" } else { b"JUNK" });
             bytes.extend(DS64_BYTES.to_le_bytes());
-            let sizes = if is_64 {
-                [riff_bytes, data_bytes, samples]
-            } else {
-                [0; 3]
-            };
+            let sizes = if is_64 { [riff_bytes, data_bytes, samples] } else { [0; 3] };
             bytes.extend(sizes.into_iter().flat_map(u64::to_le_bytes));
             bytes.extend([0; 4]); // no table of further chunks
         }
@@ -370,18 +332,12 @@ impl HeaderLayout {
         };
         let bits = (self.encoding.bytes() * 8).to_le_bytes();
         let bits = [bits[0], bits[1]];
-        let outer_tag = if self.channel_mask.is_some() {
-            TAG_EXTENSIBLE
-        } else {
-            tag
-        };
+        let outer_tag = if self.channel_mask.is_some() { TAG_EXTENSIBLE } else { tag };
         let mut fmt = Vec::with_capacity(FMT_BYTES);
         fmt.extend(outer_tag.to_le_bytes());
         fmt.extend(self.channels.to_le_bytes());
         fmt.extend(self.rate.to_le_bytes());
-        fmt.extend(short(
-            u64::from(self.rate).saturating_mul(self.block_bytes()),
-        ));
+        fmt.extend(short(u64::from(self.rate).saturating_mul(self.block_bytes())));
         fmt.extend(&self.block_bytes().to_le_bytes()[..2]);
         fmt.extend(bits);
         match self.channel_mask {
@@ -403,22 +359,14 @@ impl HeaderLayout {
 /// come as float.
 pub(crate) fn nearest_encoding(encoding: Encoding) -> Encoding {
     match encoding {
-        Encoding::U8
-        | Encoding::I16
-        | Encoding::I24
-        | Encoding::I32
-        | Encoding::F32
-        | Encoding::F64 => encoding,
+        Encoding::U8 | Encoding::I16 | Encoding::I24 | Encoding::I32 | Encoding::F32 | Encoding::F64 => encoding,
         Encoding::I8 | Encoding::U16 => Encoding::I16,
         Encoding::U32 => Encoding::I32,
         Encoding::U8Centred => Encoding::F32,
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the comparison rejects what does not fit"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the comparison rejects what does not fit")]
 fn whole_rate(rate_hz: f64) -> Option<u32> {
     let rate = rate_hz as u32;
     (rate > 0 && f64::from(rate).to_bits() == rate_hz.to_bits()).then_some(rate)
@@ -430,18 +378,11 @@ fn short(length: u64) -> [u8; 4] {
 }
 
 fn bad(input: &ByteInput, expected: &str, actual: &str) -> FileError {
-    FileError::BadWav {
-        path: input.path().to_owned(),
-        expected: expected.to_owned(),
-        actual: actual.to_owned(),
-    }
+    FileError::BadWav { path: input.path().to_owned(), expected: expected.to_owned(), actual: actual.to_owned() }
 }
 
 fn unsupported(input: &ByteInput, codec: String) -> FileError {
-    FileError::CodecUnsupported {
-        path: input.path().to_owned(),
-        codec,
-    }
+    FileError::CodecUnsupported { path: input.path().to_owned(), codec }
 }
 
 fn kind_of(magic: &[u8]) -> String {
@@ -497,11 +438,7 @@ mod tests {
         let expected = b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0\
             \x48\0\0\x40\x01\0\0\0\0\0\0\x40\x01\0\0\0\0\0\0\xa0\0\0\0\0\0\0\0\0fmt ";
         assert_eq!(&long[..expected.len()], expected, "sizes in ds64");
-        assert_eq!(
-            long[long.len() - 8..],
-            *b"data\xff\xff\xff\xff",
-            "and none here"
-        );
+        assert_eq!(long[long.len() - 8..], *b"data\xff\xff\xff\xff", "and none here");
     }
 
     #[test]
@@ -509,9 +446,6 @@ mod tests {
         let known = layout(Some(1000));
         assert_eq!(known.header(2000).len(), 44, "the shortest header there is");
         assert!(known.limit_bytes() < 1 << 32, "which counts to 4 GiB");
-        assert!(
-            layout(Some(3 << 30)).limit_bytes() > 1 << 40,
-            "above that, room"
-        );
+        assert!(layout(Some(3 << 30)).limit_bytes() > 1 << 40, "above that, room");
     }
 }

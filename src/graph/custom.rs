@@ -12,8 +12,7 @@ use crate::simd::SimdLevel;
 
 /// `flat_workgroup`, for custom kernels. It goes behind their source, so that lines in error messages are theirs.
 const SHARED_WGSL: &str = include_str!("../../shaders/frames.wgsl");
-const GATHER_WGSL: &str =
-    concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gather.wgsl"));
+const GATHER_WGSL: &str = concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gather.wgsl"));
 
 type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
 
@@ -90,8 +89,8 @@ impl CustomKernel {
             return Err(Error::graph(node, "the result's frames are empty"));
         }
         let wgsl = format!("{}\n{SHARED_WGSL}", self.wgsl);
-        let entry = validate(&wgsl, sources.len())
-            .map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
+        let entry =
+            validate(&wgsl, sources.len()).map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
         let frame_len = u32::try_from(shape.floats()).unwrap_or(u32::MAX);
         let kernel = Kernel {
             name: format!("{node}.{entry}"),
@@ -185,11 +184,7 @@ impl fmt::Debug for ClosureTwin {
 
 impl Twin for ClosureTwin {
     fn worker(&self, _level: SimdLevel) -> Box<dyn TwinWorker> {
-        Box::new(ClosureWorker {
-            twin: Arc::clone(&self.twin),
-            sources: self.sources.clone(),
-            result: self.result,
-        })
+        Box::new(ClosureWorker { twin: Arc::clone(&self.twin), sources: self.sources.clone(), result: self.result })
     }
 }
 

@@ -213,7 +213,10 @@ impl Chunk<'_> {
             Layout::Dense => span.start - self.frames.start,
             Layout::Packed => self.packed,
         };
-        self.places.iter_mut().map(|(shape, data)| &mut data[at * shape.floats()..(at + live) * shape.floats()]).collect()
+        self.places
+            .iter_mut()
+            .map(|(shape, data)| &mut data[at * shape.floats()..(at + live) * shape.floats()])
+            .collect()
     }
 
     /// Finishes a span whose live frames have been put into its room: in the dense layout, moves each to its place

@@ -96,12 +96,7 @@ impl Canvas {
     pub(super) fn outline(&mut self, rect: Rect, color: Rgb) {
         let Rect { left, top, .. } = rect;
         let (width, height) = (rect.width + 2, rect.height + 2);
-        let line = |left, top, width, height| Rect {
-            left,
-            top,
-            width,
-            height,
-        };
+        let line = |left, top, width, height| Rect { left, top, width, height };
         self.fill(line(left - 1, top - 1, width, 1), color, 1.0);
         self.fill(line(left - 1, rect.bottom(), width, 1), color, 1.0);
         self.fill(line(left - 1, top - 1, 1, height), color, 1.0);
@@ -109,13 +104,7 @@ impl Canvas {
     }
 
     /// Writes one line of text, its baseline at `y`, and returns how wide it is.
-    pub(super) fn text(
-        &mut self,
-        (x, y): (f32, f32),
-        align: Align,
-        style: TextStyle,
-        text: &str,
-    ) -> f32 {
+    pub(super) fn text(&mut self, (x, y): (f32, f32), align: Align, style: TextStyle, text: &str) -> f32 {
         let width = self.text_width(style, text);
         let mut pen = x - match align {
             Align::Left => 0.0,
@@ -135,12 +124,7 @@ impl Canvas {
                 let (x, y) = (corner.x + right as f32, corner.y + down as f32);
                 if x >= 0.0 && y >= 0.0 {
                     #[expect(clippy::cast_possible_truncation, reason = "whole and not negative")]
-                    self.blend(
-                        x as usize,
-                        y as usize,
-                        style.color,
-                        coverage.clamp(0.0, 1.0),
-                    );
+                    self.blend(x as usize, y as usize, style.color, coverage.clamp(0.0, 1.0));
                 }
             });
         }
@@ -150,9 +134,7 @@ impl Canvas {
     pub(super) fn text_width(&self, style: TextStyle, text: &str) -> f32 {
         let (font, scale) = self.font(style);
         let scaled = font.as_scaled(scale);
-        text.chars()
-            .map(|c| scaled.h_advance(font.glyph_id(c)))
-            .sum()
+        text.chars().map(|c| scaled.h_advance(font.glyph_id(c))).sum()
     }
 
     /// `text`, or as much of both its ends around an ellipsis as fits into `width` pixels.
@@ -202,19 +184,12 @@ impl Canvas {
     #[cfg(test)]
     pub(super) fn pixel(&self, x: usize, y: usize) -> Rgb {
         let start = (y * self.width + x) * 3;
-        [
-            self.bytes[start],
-            self.bytes[start + 1],
-            self.bytes[start + 2],
-        ]
+        [self.bytes[start], self.bytes[start + 1], self.bytes[start + 2]]
     }
 }
 
 fn embedded(bytes: &'static [u8]) -> FontRef<'static> {
-    #[expect(
-        clippy::expect_used,
-        reason = "a bad font would be our own bug, which every test finds"
-    )]
+    #[expect(clippy::expect_used, reason = "a bad font would be our own bug, which every test finds")]
     FontRef::try_from_slice(bytes).expect("the embedded font should be valid")
 }
 
@@ -222,11 +197,7 @@ fn embedded(bytes: &'static [u8]) -> FontRef<'static> {
 mod tests {
     use super::{Align, Canvas, TextStyle, Weight};
 
-    const STYLE: TextStyle = TextStyle {
-        weight: Weight::Regular,
-        size: 12.0,
-        color: [255; 3],
-    };
+    const STYLE: TextStyle = TextStyle { weight: Weight::Regular, size: 12.0, color: [255; 3] };
 
     #[test]
     fn text_marks_pixels_where_it_stands_and_nowhere_else() {
@@ -254,10 +225,7 @@ mod tests {
         assert_eq!(canvas.fitted(STYLE, "short.wav", 200.0), "short.wav");
         assert_eq!(canvas.fitted(STYLE, "two\nlines", 200.0), "twolines");
         let long = canvas.fitted(STYLE, &"abcdefgh.wav".repeat(20), 100.0);
-        assert!(
-            long.starts_with("abc") && long.contains('…') && long.ends_with(".wav"),
-            "{long}"
-        );
+        assert!(long.starts_with("abc") && long.contains('…') && long.ends_with(".wav"), "{long}");
         assert!(canvas.text_width(STYLE, &long) <= 100.0, "{long}");
         assert_eq!(canvas.fitted(STYLE, "none", 0.0), "…", "nothing fits");
     }

@@ -89,11 +89,7 @@ const CAPTION: TextStyle = style(Weight::Regular, 12.0, SUBDUED);
 const TICK: TextStyle = style(Weight::Regular, 12.0, TEXT);
 
 const fn style(weight: Weight, size: f32, color: Rgb) -> TextStyle {
-    TextStyle {
-        weight,
-        size,
-        color,
-    }
+    TextStyle { weight, size, color }
 }
 
 /// Writes the picture of `before` and `after`, both finished, as a PNG of 1280 x 800 at `path`.
@@ -120,17 +116,9 @@ fn render(before: &Spectrogram, after: &Spectrogram, labels: &PictureLabels<'_>)
     draw_titles(&mut canvas, labels);
     let time = TimeAxis::shared(before, after);
     let levels = LevelRange::common(before, after);
-    let panels = [
-        ("Before", labels.before, before),
-        ("After", labels.after, after),
-    ];
+    let panels = [("Before", labels.before, before), ("After", labels.after, after)];
     for ((heading, caption, spectrogram), top) in panels.into_iter().zip(PANEL_TOPS) {
-        let panel = Rect {
-            left: PANEL_LEFT,
-            top,
-            width: PANEL_WIDTH,
-            height: PANEL_HEIGHT,
-        };
+        let panel = Rect { left: PANEL_LEFT, top, width: PANEL_WIDTH, height: PANEL_HEIGHT };
         draw_heading(&mut canvas, panel, heading, caption);
         draw_spectrogram(&mut canvas, panel, spectrogram, &time, levels);
         draw_frequency_axis(&mut canvas, panel, spectrogram);
@@ -155,25 +143,15 @@ impl TimeAxis {
         let in_seconds = both.iter().all(|s| s.sample_rate_hz().is_some());
         let durations = both.map(|s| s.sample_count() as f64 / samples_per_unit(s, in_seconds));
         let extent = durations[0].max(durations[1]);
-        let unit = if in_seconds {
-            ticks::time_unit(extent)
-        } else {
-            ticks::count_unit(extent)
-        };
-        Self {
-            extent,
-            in_seconds,
-            unit,
-        }
+        let unit = if in_seconds { ticks::time_unit(extent) } else { ticks::count_unit(extent) };
+        Self { extent, in_seconds, unit }
     }
 
     /// Where the ticks stand, as fractions of the axis, and what they say.
     fn ticks(&self) -> Vec<(f64, String)> {
         let extent = self.extent / self.unit.scale;
         let ticks = ticks::ticks(0.0, extent, 10).into_iter();
-        ticks
-            .map(|(value, label)| (value / extent, label))
-            .collect()
+        ticks.map(|(value, label)| (value / extent, label)).collect()
     }
 }
 
@@ -207,10 +185,7 @@ impl LevelRange {
         // The allowance keeps a tone of exactly full scale from asking for +10 dBFS.
         let high_db = percentile_db(&mut powers, 999).map_or(0.0, |db| round_up(db - 0.1));
         let low_db = percentile_db(&mut powers, 10).map_or(f32::MIN, |db| -round_up(-db));
-        Self {
-            low_db: low_db.clamp(high_db - Self::WIDEST_DB, high_db - Self::NARROWEST_DB),
-            high_db,
-        }
+        Self { low_db: low_db.clamp(high_db - Self::WIDEST_DB, high_db - Self::NARROWEST_DB), high_db }
     }
 
     fn color(self, power: f32) -> Rgb {
@@ -233,10 +208,7 @@ fn round_up(db: f32) -> f32 {
 
 fn draw_titles(canvas: &mut Canvas, labels: &PictureLabels<'_>) {
     let width = (WIDTH - 2 * MARGIN) as f32;
-    for (text, style, baseline) in [
-        (labels.title, TITLE, 42.0),
-        (labels.subtitle, SUBTITLE, 63.0),
-    ] {
+    for (text, style, baseline) in [(labels.title, TITLE, 42.0), (labels.subtitle, SUBTITLE, 63.0)] {
         let text = canvas.fitted(style, text, width);
         canvas.text((MARGIN as f32, baseline), Align::Left, style, &text);
     }
@@ -250,13 +222,7 @@ fn draw_heading(canvas: &mut Canvas, panel: Rect, heading: &str, caption: &str) 
     canvas.text((caption_left, baseline), Align::Left, CAPTION, &caption);
 }
 
-fn draw_spectrogram(
-    canvas: &mut Canvas,
-    panel: Rect,
-    spectrogram: &Spectrogram,
-    time: &TimeAxis,
-    levels: LevelRange,
-) {
+fn draw_spectrogram(canvas: &mut Canvas, panel: Rect, spectrogram: &Spectrogram, time: &TimeAxis, levels: LevelRange) {
     canvas.outline(panel, STROKE);
     let columns: Vec<&[f32]> = spectrogram.columns().collect();
     let Some(first) = columns.first() else {
@@ -290,10 +256,7 @@ fn draw_spectrogram(
             }
         }
         for (y, row) in rows.iter().enumerate() {
-            let power = row
-                .weights()
-                .map(|(bin, weight)| weight * powers[bin])
-                .sum();
+            let power = row.weights().map(|(bin, weight)| weight * powers[bin]).sum();
             canvas.blend(panel.left + x, panel.top + y, levels.color(power), 1.0);
         }
     }
@@ -314,16 +277,12 @@ impl Blend {
         // A centre beyond the last cell, as in the cut-off end of a signal, repeats that cell.
         let centre = centre.clamp(0.5, last as f64 + 0.5);
         #[expect(clippy::cast_possible_truncation, reason = "clamped to the cells")]
-        let [first, end] = [centre - reach, centre + reach]
-            .map(|edge| edge.floor().clamp(0.0, last as f64) as usize);
+        let [first, end] = [centre - reach, centre + reach].map(|edge| edge.floor().clamp(0.0, last as f64) as usize);
         let weight = |cell: usize| (1.0 - (cell as f64 + 0.5 - centre).abs() / reach).max(0.0);
         let sum: f64 = (first..=end).map(weight).sum();
         #[expect(clippy::cast_possible_truncation, reason = "f64 to f32 on purpose")]
         let weights = (first..=end).map(|cell| (weight(cell) / sum) as f32);
-        Self {
-            first,
-            weights: weights.collect(),
-        }
+        Self { first, weights: weights.collect() }
     }
 
     fn weights(&self) -> impl Iterator<Item = (usize, f32)> {
@@ -335,13 +294,7 @@ fn draw_frequency_axis(canvas: &mut Canvas, panel: Rect, spectrogram: &Spectrogr
     let (low, high) = spectrogram.frequency_range();
     let (rate, unit) = match spectrogram.sample_rate_hz() {
         Some(rate_hz) => (rate_hz, ticks::frequency_unit(high * rate_hz)),
-        None => (
-            1.0,
-            Unit {
-                name: "× rate",
-                scale: 1.0,
-            },
-        ),
+        None => (1.0, Unit { name: "× rate", scale: 1.0 }),
     };
     let [low, high] = [low, high].map(|fraction| fraction * rate / unit.scale);
     draw_level_axis(canvas, panel, (low, high), Align::Right, 5);
@@ -351,13 +304,7 @@ fn draw_frequency_axis(canvas: &mut Canvas, panel: Rect, spectrogram: &Spectrogr
 
 /// Ticks beside `area`, from `low` at its bottom to `high` at its top: to its left when their
 /// labels end there (`Align::Right`), otherwise to its right.
-fn draw_level_axis(
-    canvas: &mut Canvas,
-    area: Rect,
-    (low, high): (f64, f64),
-    align: Align,
-    max_count: usize,
-) {
+fn draw_level_axis(canvas: &mut Canvas, area: Rect, (low, high): (f64, f64), align: Align, max_count: usize) {
     let (mark_left, label_x) = match align {
         Align::Right => (area.left - 5, area.left - 10),
         Align::Left | Align::Centre => (area.right() + 1, area.right() + 10),
@@ -365,12 +312,7 @@ fn draw_level_axis(
     for (value, label) in ticks::ticks(low, high, max_count) {
         let fraction = 1.0 - (value - low) / (high - low);
         let y = area.top + pixel_at(fraction, area.height);
-        let mark = Rect {
-            left: mark_left,
-            top: y,
-            width: 4,
-            height: 1,
-        };
+        let mark = Rect { left: mark_left, top: y, width: 4, height: 1 };
         canvas.fill(mark, SUBDUED, 1.0);
         // Half the height of a digit below the mark.
         canvas.text((label_x as f32, y as f32 + 5.0), align, TICK, &label);
@@ -379,12 +321,8 @@ fn draw_level_axis(
 
 fn draw_time_marks(canvas: &mut Canvas, panel: Rect, time: &TimeAxis) {
     for (fraction, _) in time.ticks() {
-        let mark = Rect {
-            left: panel.left + pixel_at(fraction, panel.width),
-            top: panel.bottom() + 1,
-            width: 1,
-            height: 4,
-        };
+        let mark =
+            Rect { left: panel.left + pixel_at(fraction, panel.width), top: panel.bottom() + 1, width: 1, height: 4 };
         canvas.fill(mark, SUBDUED, 1.0);
     }
 }
@@ -396,18 +334,9 @@ fn draw_time_labels(canvas: &mut Canvas, time: &TimeAxis) {
         canvas.text((x, panel_bottom as f32 + 20.0), Align::Centre, TICK, &label);
     }
     let name = time.unit.name;
-    let caption = if time.in_seconds {
-        format!("Time ({name})")
-    } else {
-        format!("Time ({name}; rate unknown)")
-    };
+    let caption = if time.in_seconds { format!("Time ({name})") } else { format!("Time ({name}; rate unknown)") };
     let middle = (PANEL_LEFT + PANEL_WIDTH / 2) as f32;
-    canvas.text(
-        (middle, panel_bottom as f32 + 42.0),
-        Align::Centre,
-        CAPTION,
-        &caption,
-    );
+    canvas.text((middle, panel_bottom as f32 + 42.0), Align::Centre, CAPTION, &caption);
 }
 
 fn draw_color_bar(canvas: &mut Canvas, levels: LevelRange) {
@@ -419,11 +348,7 @@ fn draw_color_bar(canvas: &mut Canvas, levels: LevelRange) {
     };
     for row in 0..bar.height {
         let level = 1.0 - (row as f32 + 0.5) / bar.height as f32;
-        let line = Rect {
-            top: bar.top + row,
-            height: 1,
-            ..bar
-        };
+        let line = Rect { top: bar.top + row, height: 1, ..bar };
         canvas.fill(line, viridis::viridis(level), 1.0);
     }
     canvas.outline(bar, STROKE);

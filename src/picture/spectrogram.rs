@@ -236,8 +236,7 @@ impl Spectrogram {
         }
         // One complex transform serves both domains: a real one would save half of a cost that is
         // bounded already.
-        self.transform
-            .process_with_scratch(&mut self.spectrum, &mut self.scratch);
+        self.transform.process_with_scratch(&mut self.spectrum, &mut self.scratch);
 
         let half = self.window.len() / 2;
         let lowest_bin = match self.domain {
@@ -253,8 +252,7 @@ impl Spectrogram {
 
     fn close_column(&mut self) {
         let scale = 1.0 / self.open_windows as f32;
-        self.columns
-            .extend(self.open_column.iter().map(|sum| sum * scale));
+        self.columns.extend(self.open_column.iter().map(|sum| sum * scale));
         self.open_column.fill(0.0);
         self.open_windows = 0;
         if self.columns().len() == COLUMN_LIMIT {
@@ -297,9 +295,7 @@ fn scaled_hann(len: usize, domain: Domain) -> Vec<f32> {
     let scale = tones / (0.5 * len as f64);
     let phase = |index: usize| TAU * index as f64 / len as f64;
     #[expect(clippy::cast_possible_truncation, reason = "f64 to f32 on purpose")]
-    (0..len)
-        .map(|index| (scale * (0.5 - 0.5 * phase(index).cos())) as f32)
-        .collect()
+    (0..len).map(|index| (scale * (0.5 - 0.5 * phase(index).cos())) as f32).collect()
 }
 
 /// The smallest span, a power of two, at which `total_samples` stay below the limit.
@@ -319,17 +315,10 @@ mod tests {
     use std::f64::consts::TAU;
 
     fn tone(len: usize, cycles_per_sample: f64) -> Vec<f32> {
-        (0..len)
-            .map(|n| (TAU * cycles_per_sample * n as f64).sin() as f32)
-            .collect()
+        (0..len).map(|n| (TAU * cycles_per_sample * n as f64).sin() as f32).collect()
     }
 
-    fn finished(
-        domain: Domain,
-        total: Option<u64>,
-        block_len: usize,
-        samples: &[f32],
-    ) -> Spectrogram {
+    fn finished(domain: Domain, total: Option<u64>, block_len: usize, samples: &[f32]) -> Spectrogram {
         let mut spectrogram = Spectrogram::new(Some(16_000.0), domain, total);
         for block in samples.chunks(block_len) {
             spectrogram.push(block);
@@ -339,11 +328,7 @@ mod tests {
     }
 
     fn strongest(column: &[f32]) -> (usize, f32) {
-        let (bin, power) = column
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1))
-            .unwrap();
+        let (bin, power) = column.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
         (bin, *power)
     }
 
@@ -381,10 +366,7 @@ mod tests {
                 let whole = finished(domain, total, samples.len(), &samples);
                 for block_len in [1, 7, 512, 4096] {
                     let blocks = finished(domain, total, block_len, &samples);
-                    assert!(
-                        blocks.columns == whole.columns,
-                        "blocks of {block_len}, {domain:?}, {total:?}"
-                    );
+                    assert!(blocks.columns == whole.columns, "blocks of {block_len}, {domain:?}, {total:?}");
                 }
             }
         }
@@ -393,19 +375,7 @@ mod tests {
     #[test]
     fn every_length_ends_with_columns_for_all_of_it() {
         let limit = COLUMN_LIMIT;
-        let lengths = [
-            1,
-            2,
-            5,
-            255,
-            256,
-            257,
-            511,
-            513,
-            limit - 1,
-            limit,
-            limit + 1,
-        ];
+        let lengths = [1, 2, 5, 255, 256, 257, 511, 513, limit - 1, limit, limit + 1];
         for len in lengths.into_iter().chain([17_600, 70_001, 1_000_003]) {
             for total in [None, Some(len as u64), Some(1), Some(3 * len as u64)] {
                 let spectrogram = finished(Domain::Real, total, 4096, &vec![0.5; len]);
@@ -450,10 +420,7 @@ mod tests {
         let faulty = finished(Domain::Real, None, 512, &faulty);
         assert!(faulty.columns.iter().all(|power| *power == 0.0), "faults");
         let huge = finished(Domain::Real, None, 512, &[f32::MAX; 5000]);
-        assert!(
-            huge.columns.iter().all(|power| power.is_finite()),
-            "overflow"
-        );
+        assert!(huge.columns.iter().all(|power| power.is_finite()), "overflow");
     }
 
     #[test]

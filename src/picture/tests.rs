@@ -5,16 +5,10 @@ use std::f64::consts::TAU;
 
 use super::viridis::viridis;
 use super::{
-    Blend, LevelRange, PANEL_HEIGHT, PANEL_LEFT, PANEL_TOPS, PANEL_WIDTH, PictureLabels,
-    Spectrogram, draw, render,
+    Blend, LevelRange, PANEL_HEIGHT, PANEL_LEFT, PANEL_TOPS, PANEL_WIDTH, PictureLabels, Spectrogram, draw, render,
 };
 
-const LABELS: PictureLabels<'_> = PictureLabels {
-    title: "test.wav",
-    subtitle: "",
-    before: "",
-    after: "",
-};
+const LABELS: PictureLabels<'_> = PictureLabels { title: "test.wav", subtitle: "", before: "", after: "" };
 
 fn spectrogram(rate: Option<f64>, domain: Domain, samples: &[f32]) -> Spectrogram {
     let mut spectrogram = Spectrogram::new(rate, domain, Some(samples.len() as u64));
@@ -24,9 +18,7 @@ fn spectrogram(rate: Option<f64>, domain: Domain, samples: &[f32]) -> Spectrogra
 }
 
 fn tone(len: usize, cycles_per_sample: f64) -> Vec<f32> {
-    (0..len)
-        .map(|n| (TAU * cycles_per_sample * n as f64).sin() as f32)
-        .collect()
+    (0..len).map(|n| (TAU * cycles_per_sample * n as f64).sin() as f32).collect()
 }
 
 /// The row of the brightest pixel in the middle of panel `index`, from the panel's top.
@@ -109,14 +101,9 @@ fn the_file_is_the_picture_and_the_same_every_time() {
     draw(&before, &after, &LABELS, &path).unwrap();
     let written = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert!(
-        written == render(&after, &before, &LABELS).to_png().unwrap(),
-        "bytes differ"
-    );
+    assert!(written == render(&after, &before, &LABELS).to_png().unwrap(), "bytes differ");
 
-    let mut reader = png::Decoder::new(std::io::Cursor::new(written))
-        .read_info()
-        .unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(written)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
     assert_eq!((info.width, info.height), (1280, 800), "size");
@@ -141,11 +128,7 @@ fn the_color_scale_fits_the_data() {
     let quiet: Vec<f32> = tone(48_000, 0.1).iter().map(|x| x * 0.02).collect();
     let range = LevelRange::common(&silence, &spectrogram(None, Domain::Real, &quiet));
     // -34 dBFS, but for fewer than one cell in a thousand.
-    assert_eq!(
-        (range.low_db, range.high_db),
-        (-110.0, -30.0),
-        "a quiet tone"
-    );
+    assert_eq!((range.low_db, range.high_db), (-110.0, -30.0), "a quiet tone");
     assert_eq!(range.color(0.0), viridis(0.0), "zero");
     assert_eq!(range.color(1e-3), viridis(1.0), "the top");
     assert_eq!(range.color(1.0), viridis(1.0), "above the top");
@@ -158,23 +141,13 @@ fn blends_average_and_interpolate() {
     let between = Blend::new(2.0, 0.1, 4);
     let sum = |blend: &Blend| blend.weights().map(|(_, weight)| weight).sum::<f32>();
     let middle = |blend: &Blend| {
-        let at = blend
-            .weights()
-            .map(|(cell, weight)| (cell as f32 + 0.5) * weight);
+        let at = blend.weights().map(|(cell, weight)| (cell as f32 + 0.5) * weight);
         at.sum::<f32>()
     };
-    assert!(
-        (middle(&between) - 2.0).abs() < 1e-6,
-        "half of cell 1, half of cell 2"
-    );
+    assert!((middle(&between) - 2.0).abs() < 1e-6, "half of cell 1, half of cell 2");
     let wide = Blend::new(50.0, 10.0, 100);
     assert!((middle(&wide) - 50.0).abs() < 1e-4, "off centre");
-    for blend in [
-        between,
-        wide,
-        Blend::new(-3.0, 0.2, 7),
-        Blend::new(99.0, 5.0, 7),
-    ] {
+    for blend in [between, wide, Blend::new(-3.0, 0.2, 7), Blend::new(99.0, 5.0, 7)] {
         assert!((sum(&blend) - 1.0).abs() < 1e-6, "weights sum to one");
     }
 }

@@ -12,25 +12,11 @@ const fn unit(name: &'static str, scale: f64) -> Unit {
 }
 
 /// Largest first; an axis takes the first one that its extent reaches `reach` times.
-const FREQUENCY_UNITS: [Unit; 4] = [
-    unit("GHz", 1e9),
-    unit("MHz", 1e6),
-    unit("kHz", 1e3),
-    unit("Hz", 1.0),
-];
-const TIME_UNITS: [Unit; 5] = [
-    unit("h", 3600.0),
-    unit("min", 60.0),
-    unit("s", 1.0),
-    unit("ms", 1e-3),
-    unit("µs", 1e-6),
-];
-const COUNT_UNITS: [Unit; 4] = [
-    unit("billion samples", 1e9),
-    unit("million samples", 1e6),
-    unit("thousand samples", 1e3),
-    unit("samples", 1.0),
-];
+const FREQUENCY_UNITS: [Unit; 4] = [unit("GHz", 1e9), unit("MHz", 1e6), unit("kHz", 1e3), unit("Hz", 1.0)];
+const TIME_UNITS: [Unit; 5] =
+    [unit("h", 3600.0), unit("min", 60.0), unit("s", 1.0), unit("ms", 1e-3), unit("µs", 1e-6)];
+const COUNT_UNITS: [Unit; 4] =
+    [unit("billion samples", 1e9), unit("million samples", 1e6), unit("thousand samples", 1e3), unit("samples", 1.0)];
 
 /// The frequency unit for an axis that reaches `extent_hz` from its zero.
 pub(super) fn frequency_unit(extent_hz: f64) -> Unit {
@@ -69,15 +55,9 @@ pub(super) fn ticks(low: f64, high: f64, max_count: usize) -> Vec<(f64, String)>
     // The tolerance keeps a tick that rounding error puts a hair outside.
     let first = (low / step - 1e-6).ceil();
     let count = ((high / step + 1e-6).floor() - first).max(-1.0) + 1.0;
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most max_count + 1, never negative"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "at most max_count + 1, never negative")]
     let count = count as usize;
-    (0..count)
-        .map(|index| (first + index as f64) * step)
-        .map(|value| (value, label(value, decimals)))
-        .collect()
+    (0..count).map(|index| (first + index as f64) * step).map(|value| (value, label(value, decimals))).collect()
 }
 
 /// The smallest round step that is at least `least`, and the decimals its multiples need.
@@ -88,10 +68,7 @@ fn round_step(least: f64) -> (f64, usize) {
         .into_iter()
         .find(|(factor, _)| factor * power >= least * (1.0 - 1e-9))
         .unwrap_or((10.0, -1.0));
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "a double has at most 324 decimals"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "a double has at most 324 decimals")]
     let decimals = (own_decimals - exponent).max(0.0) as usize;
     (factor * power, decimals)
 }
@@ -113,20 +90,14 @@ mod tests {
     use super::{count_unit, frequency_unit, ticks, time_unit};
 
     fn labels(low: f64, high: f64, max_count: usize) -> String {
-        let labels: Vec<String> = ticks(low, high, max_count)
-            .into_iter()
-            .map(|(_, label)| label)
-            .collect();
+        let labels: Vec<String> = ticks(low, high, max_count).into_iter().map(|(_, label)| label).collect();
         labels.join(" ")
     }
 
     #[test]
     fn steps_are_round() {
         assert_eq!(labels(0.0, 8.0, 4), "0 2 4 6 8");
-        assert_eq!(
-            labels(0.0, 1.0, 10),
-            "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0"
-        );
+        assert_eq!(labels(0.0, 1.0, 10), "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8 0.9 1.0");
         assert_eq!(labels(0.0, 9.8, 4), "0 2.5 5.0 7.5");
         assert_eq!(labels(0.0, 0.5, 5), "0 0.1 0.2 0.3 0.4 0.5");
         assert_eq!(labels(-1.0, 1.0, 4), "−1.0 −0.5 0 0.5 1.0");
@@ -139,11 +110,7 @@ mod tests {
     fn positions_and_labels_agree() {
         for extent in [1e-6, 0.037, 1.0, 2.04, 9.99, 10.0, 137.0, 8e9] {
             let found = ticks(0.0, extent, 8);
-            assert!(
-                (3..=9).contains(&found.len()),
-                "{} ticks for {extent}",
-                found.len()
-            );
+            assert!((3..=9).contains(&found.len()), "{} ticks for {extent}", found.len());
             for (value, label) in found {
                 let read: f64 = label.parse().unwrap();
                 assert!((read - value).abs() <= 1e-9 * extent, "{label} at {value}");
@@ -154,12 +121,7 @@ mod tests {
 
     #[test]
     fn degenerate_ranges_have_no_ticks() {
-        for (low, high) in [
-            (0.0, 0.0),
-            (1.0, 0.0),
-            (0.0, f64::INFINITY),
-            (f64::NAN, 1.0),
-        ] {
+        for (low, high) in [(0.0, 0.0), (1.0, 0.0), (0.0, f64::INFINITY), (f64::NAN, 1.0)] {
             assert!(ticks(low, high, 5).is_empty(), "{low}..{high}");
         }
         assert!(ticks(0.0, 1.0, 0).is_empty(), "no tick was asked for");

@@ -62,18 +62,12 @@ impl Vector for F32x8 {
 
     #[inline(always)]
     fn mul_sub(self, factor: Self, subtrahend: Self) -> Self {
-        Self(intrinsic!(x86::_mm256_fmsub_ps(
-            self.0,
-            factor.0,
-            subtrahend.0
-        )))
+        Self(intrinsic!(x86::_mm256_fmsub_ps(self.0, factor.0, subtrahend.0)))
     }
 
     #[inline(always)]
     fn neg_mul_add(self, factor: Self, minuend: Self) -> Self {
-        Self(intrinsic!(x86::_mm256_fnmadd_ps(
-            self.0, factor.0, minuend.0
-        )))
+        Self(intrinsic!(x86::_mm256_fnmadd_ps(self.0, factor.0, minuend.0)))
     }
 
     #[inline(always)]

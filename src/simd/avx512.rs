@@ -66,18 +66,12 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn mul_sub(self, factor: Self, subtrahend: Self) -> Self {
-        Self(intrinsic!(x86::_mm512_fmsub_ps(
-            self.0,
-            factor.0,
-            subtrahend.0
-        )))
+        Self(intrinsic!(x86::_mm512_fmsub_ps(self.0, factor.0, subtrahend.0)))
     }
 
     #[inline(always)]
     fn neg_mul_add(self, factor: Self, minuend: Self) -> Self {
-        Self(intrinsic!(x86::_mm512_fnmadd_ps(
-            self.0, factor.0, minuend.0
-        )))
+        Self(intrinsic!(x86::_mm512_fnmadd_ps(self.0, factor.0, minuend.0)))
     }
 
     #[inline(always)]
@@ -97,9 +91,7 @@ impl Vector for F32x16 {
 
     #[inline(always)]
     fn reduce_max_bits(self) -> u32 {
-        intrinsic!(x86::_mm512_reduce_max_epu32(x86::_mm512_castps_si512(
-            self.0
-        )))
+        intrinsic!(x86::_mm512_reduce_max_epu32(x86::_mm512_castps_si512(self.0)))
     }
 }
 

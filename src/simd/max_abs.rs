@@ -36,11 +36,7 @@ pub fn max_abs_bits_each(level: SimdLevel, samples: &[f32], frame_len: usize, la
         frame_len.checked_mul(largest.len()),
         "samples should be whole frames, one per answer"
     );
-    level.run(MaxAbsEach {
-        samples,
-        frame_len,
-        largest,
-    });
+    level.run(MaxAbsEach { samples, frame_len, largest });
 }
 
 struct MaxAbs<'a> {
@@ -103,12 +99,7 @@ fn frame_max_abs<S: Simd>(simd: S, frame: &[f32]) -> u32 {
 ///
 /// Looking twice at a sample changes no maximum, so an odd end is read as the last whole vector.
 #[inline(always)]
-fn max_abs_tail<S: Simd>(
-    simd: S,
-    frame: &[f32],
-    start: usize,
-    mut largest: S::Vector,
-) -> S::Vector {
+fn max_abs_tail<S: Simd>(simd: S, frame: &[f32], start: usize, mut largest: S::Vector) -> S::Vector {
     let tail = &frame[start..];
     for vector in tail.chunks_exact(S::LANES) {
         largest = largest.max_abs_bits(simd.load(vector));

@@ -46,9 +46,7 @@ mod neon;
 pub use max_abs::{max_abs_bits, max_abs_bits_each};
 
 /// One vector of `LANES` floats in a register.
-pub(crate) trait Vector:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self>
-{
+pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
     /// `self * factor + addend`; rounded once on levels that have fused multiply-add.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 

@@ -63,11 +63,7 @@ impl Vector for F32x4 {
     /// NEON subtracts only the product, so the subtrahend is negated (exactly) instead.
     #[inline(always)]
     fn mul_sub(self, factor: Self, subtrahend: Self) -> Self {
-        Self(intrinsic!(arm::vfmaq_f32(
-            arm::vnegq_f32(subtrahend.0),
-            self.0,
-            factor.0
-        )))
+        Self(intrinsic!(arm::vfmaq_f32(arm::vnegq_f32(subtrahend.0), self.0, factor.0)))
     }
 
     #[inline(always)]

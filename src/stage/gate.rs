@@ -13,7 +13,8 @@ use crate::simd::SimdLevel;
 use crate::simd::max_abs_bits;
 
 /// The kernels of the gate: `max_abs_gate` and `compact_live`.
-pub(crate) const WGSL: &str = concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gate.wgsl"));
+pub(crate) const WGSL: &str =
+    concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gate.wgsl"));
 
 /// In the kernel's parameters: every finite frame is loud.
 pub(crate) const ALWAYS_LOUD: u32 = u32::MAX;

@@ -36,8 +36,7 @@ use sha2::{Digest as _, Sha512};
 
 use crate::{
     format::{
-        FileError,
-        ByteOrder, Container, MAX_CHANNELS, SampleFormat, SignalSpec, Template,
+        ByteOrder, Container, FileError, MAX_CHANNELS, SampleFormat, SignalSpec, Template,
         convert::bytes_from_floats,
         pending::{BUFFER_BYTES, PendingFile, write_error},
         raw, sigmf, wav,
@@ -112,11 +111,7 @@ struct SigMfBody {
 
 impl Sink {
     /// Opens the output for a signal like `template`'s.
-    pub fn create(
-        output: impl Into<Output>,
-        template: &Template,
-        options: &SinkOptions,
-    ) -> Result<Self, FileError> {
+    pub fn create(output: impl Into<Output>, template: &Template, options: &SinkOptions) -> Result<Self, FileError> {
         match output.into() {
             Output::Stdout => Self::to_writer("standard output", io::stdout(), template, options),
             Output::Path(path) if is_stream(&path) => {
@@ -140,15 +135,8 @@ impl Sink {
         check_signal(&path, &template.spec)?;
         check_domain(&path, format, template.spec.domain())?;
         format.byte_order = ByteOrder::Little;
-        let stream = Stream {
-            path,
-            writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(writer)),
-        };
-        let spec = SignalSpec {
-            container: Container::Raw,
-            format,
-            ..template.spec.clone()
-        };
+        let stream = Stream { path, writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(writer)) };
+        let spec = SignalSpec { container: Container::Raw, format, ..template.spec.clone() };
         Ok(Self::new(spec, Body::Stream(stream)))
     }
 
@@ -186,14 +174,7 @@ impl Sink {
     }
 
     fn new(spec: SignalSpec, body: Body) -> Self {
-        Self {
-            spec,
-            body,
-            written_bytes: 0,
-            chunk: Vec::new(),
-            settings: None,
-            has_failed: false,
-        }
+        Self { spec, body, written_bytes: 0, chunk: Vec::new(), settings: None, has_failed: false }
     }
 
     /// What is being written.
@@ -232,16 +213,12 @@ impl Sink {
         if let Body::Wav(file, layout) = &self.body
             && self.written_bytes > layout.limit_bytes()
         {
-            return Err(FileError::OutputTooLong {
-                path: file.path().to_owned(),
-                limit_bytes: layout.limit_bytes(),
-            });
+            return Err(FileError::OutputTooLong { path: file.path().to_owned(), limit_bytes: layout.limit_bytes() });
         }
         if format.is_native_f32() {
             return self.body.write_all(bytemuck::cast_slice(samples));
         }
-        self.chunk
-            .resize(samples.len().min(CHUNK_FLOATS) * value_bytes, 0);
+        self.chunk.resize(samples.len().min(CHUNK_FLOATS) * value_bytes, 0);
         for piece in samples.chunks(CHUNK_FLOATS) {
             let bytes = &mut self.chunk[..piece.len() * value_bytes];
             bytes_from_floats(format, piece, bytes);
@@ -309,23 +286,9 @@ impl Body {
 
 impl SigMfBody {
     /// Data first: metadata without its data would be the worse half to find.
-    fn finish(
-        self,
-        spec: &SignalSpec,
-        samples: u64,
-        settings: Option<&Value>,
-    ) -> Result<(), FileError> {
-        let Self {
-            mut data,
-            mut meta,
-            template,
-            hash,
-        } = self;
-        let sha512: String = hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+    fn finish(self, spec: &SignalSpec, samples: u64, settings: Option<&Value>) -> Result<(), FileError> {
+        let Self { mut data, mut meta, template, hash } = self;
+        let sha512: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let metadata = sigmf::output_metadata(&template, spec, samples, &sha512, settings);
         meta.write_all(format!("{metadata:#}\n").as_bytes())?;
         data.sync()?;
@@ -343,9 +306,7 @@ impl SigMfBody {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("Stream").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -355,18 +316,10 @@ fn is_stream(path: &Path) -> bool {
 }
 
 /// The kind of file, by the output's extension, and how it stores samples.
-fn output_spec(
-    path: &Path,
-    template: &Template,
-    options: &SinkOptions,
-) -> Result<SignalSpec, FileError> {
+fn output_spec(path: &Path, template: &Template, options: &SinkOptions) -> Result<SignalSpec, FileError> {
     let like = &template.spec;
     let extension = raw::extension(path);
-    let is_like_input = extension.is_empty()
-        || template
-            .inputs
-            .iter()
-            .any(|input| raw::extension(input) == extension);
+    let is_like_input = extension.is_empty() || template.inputs.iter().any(|input| raw::extension(input) == extension);
     let wanted = options.format.unwrap_or(like.format);
     let (container, format) = match extension.as_str() {
         "wav" | "wave" | "rf64" => (Container::Wav, wanted),
@@ -377,31 +330,17 @@ fn output_spec(
             None if is_like_input => (like.container, wanted),
             None if options.format.is_some() => (Container::Raw, wanted),
             None => {
-                return Err(FileError::OutputFormatUnknown {
-                    path: path.into(),
-                    formats: raw::names(),
-                });
+                return Err(FileError::OutputFormatUnknown { path: path.into(), formats: raw::names() });
             }
         },
     };
-    Ok(SignalSpec {
-        container,
-        format: storable(path, container, format)?,
-        ..like.clone()
-    })
+    Ok(SignalSpec { container, format: storable(path, container, format)?, ..like.clone() })
 }
 
 /// `format`, or the nearest to it that the container has.
-fn storable(
-    path: &Path,
-    container: Container,
-    format: SampleFormat,
-) -> Result<SampleFormat, FileError> {
+fn storable(path: &Path, container: Container, format: SampleFormat) -> Result<SampleFormat, FileError> {
     match container {
-        Container::Raw => Ok(SampleFormat {
-            byte_order: ByteOrder::Little,
-            ..format
-        }),
+        Container::Raw => Ok(SampleFormat { byte_order: ByteOrder::Little, ..format }),
         Container::SigMf => Ok(sigmf::writable_format(format)),
         Container::Wav if format.domain == Domain::Complex => Err(FileError::OutputUnfit {
             path: path.to_owned(),
@@ -420,10 +359,7 @@ fn check_signal(path: &Path, spec: &SignalSpec) -> Result<(), FileError> {
         actual,
     };
     if !(1..=MAX_CHANNELS).contains(&spec.channels) {
-        return Err(unfit(
-            "1 to 65535 channels",
-            format!("of {}", spec.channels),
-        ));
+        return Err(unfit("1 to 65535 channels", format!("of {}", spec.channels)));
     }
     match spec.sample_rate_hz {
         Some(rate_hz) if !(rate_hz.is_finite() && rate_hz > 0.0) => {

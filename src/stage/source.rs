@@ -31,12 +31,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    format::{
-        FileError,
-        Container, MAX_CHANNELS, Opened, SampleFormat, SignalSpec, Template, bytes::ByteInput,
-        convert::floats_from_bytes, raw, sigmf, wav,
-    },
+use crate::format::{
+    Container, FileError, MAX_CHANNELS, Opened, SampleFormat, SignalSpec, Template, bytes::ByteInput,
+    convert::floats_from_bytes, raw, sigmf, wav,
 };
 
 /// Bytes converted at a time: they stay in the L2 cache.
@@ -127,11 +124,7 @@ impl Source {
     }
 
     /// Reads WAV or raw bytes as they come; `name` is what messages call them.
-    pub fn from_reader(
-        name: &str,
-        reader: impl Read + Send + 'static,
-        hints: &SourceHints,
-    ) -> Result<Self, FileError> {
+    pub fn from_reader(name: &str, reader: impl Read + Send + 'static, hints: &SourceHints) -> Result<Self, FileError> {
         hints.check()?;
         let input = ByteInput::from_pipe(name.into(), Box::new(reader));
         Self::from_bytes(input, hints.format, hints)
@@ -160,18 +153,10 @@ impl Source {
     }
 
     /// Bare samples where their format is known, else whatever the first bytes announce.
-    fn from_bytes(
-        mut input: ByteInput,
-        format: Option<SampleFormat>,
-        hints: &SourceHints,
-    ) -> Result<Self, FileError> {
+    fn from_bytes(mut input: ByteInput, format: Option<SampleFormat>, hints: &SourceHints) -> Result<Self, FileError> {
         if let Some(format) = format {
             let data_bytes = input.remaining();
-            let opened = Opened {
-                template: Template::new(hints.raw_spec(format)),
-                data_bytes,
-                warnings: Vec::new(),
-            };
+            let opened = Opened { template: Template::new(hints.raw_spec(format)), data_bytes, warnings: Vec::new() };
             return Ok(Self::new(input, opened));
         }
         if wav::is_wav(input.peek(4)?) {
@@ -181,11 +166,7 @@ impl Source {
             Some(extension) => format!("the extension .{}", extension.display()),
             None => "its name".to_owned(),
         };
-        Err(FileError::InputFormatUnknown {
-            path: input.path().to_owned(),
-            found,
-            formats: raw::names(),
-        })
+        Err(FileError::InputFormatUnknown { path: input.path().to_owned(), found, formats: raw::names() })
     }
 
     fn from_wav(mut input: ByteInput, hints: &SourceHints) -> Result<Self, FileError> {
@@ -201,11 +182,7 @@ impl Source {
     }
 
     fn new(input: ByteInput, opened: Opened) -> Self {
-        let Opened {
-            mut template,
-            data_bytes,
-            mut warnings,
-        } = opened;
+        let Opened { mut template, data_bytes, mut warnings } = opened;
         let block_bytes = template.spec.bytes_per_sample_time() as u64;
         let mut remaining_bytes = data_bytes;
         let total_samples = match (input.len(), data_bytes) {
@@ -220,14 +197,7 @@ impl Source {
             _ => None,
         };
         template.expected_samples = total_samples;
-        Self {
-            input,
-            template,
-            remaining_bytes,
-            total_samples,
-            chunk: Vec::new(),
-            warnings,
-        }
+        Self { input, template, remaining_bytes, total_samples, chunk: Vec::new(), warnings }
     }
 
     /// What the signal is.
@@ -299,9 +269,7 @@ impl Source {
     /// Reads whole sample times; `bytes` must have room for whole ones.
     fn read_bytes(&mut self, bytes: &mut [u8]) -> Result<usize, FileError> {
         let promised = self.remaining_bytes.unwrap_or(u64::MAX);
-        let wanted = bytes
-            .len()
-            .min(usize::try_from(promised).unwrap_or(usize::MAX));
+        let wanted = bytes.len().min(usize::try_from(promised).unwrap_or(usize::MAX));
         let got = self.input.read_full(&mut bytes[..wanted])?;
         let ragged = got % self.spec().bytes_per_sample_time();
         let left = promised - got as u64;
@@ -322,9 +290,8 @@ impl Source {
         let block_bytes = self.spec().bytes_per_sample_time() as u64;
         if self.remaining_bytes.is_some() && missing_bytes > 0 {
             let path = path.display();
-            self.warnings.push(format!(
-                "`{path}`: ended {missing_bytes} bytes before its header said; what came was read"
-            ));
+            self.warnings
+                .push(format!("`{path}`: ended {missing_bytes} bytes before its header said; what came was read"));
         } else if ragged > 0 {
             let warning = ragged_warning(path, ragged as u64, block_bytes);
             self.warnings.push(warning);
@@ -374,9 +341,6 @@ fn apply_hints(path: &Path, opened: &mut Opened, hints: &SourceHints) -> Result<
             "`{path}`: its header says {stated} Hz, taken as {rate_hz} Hz because --sample-rate says so"
         ));
     }
-    debug_assert!(
-        spec.container != Container::Raw,
-        "only a header can disagree"
-    );
+    debug_assert!(spec.container != Container::Raw, "only a header can disagree");
     Ok(())
 }

@@ -127,7 +127,9 @@ impl BufferSet {
             .shared_memory
             .iter()
             .enumerate()
-            .map(|(index, floats)| maker.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE))
+            .map(|(index, floats)| {
+                maker.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE)
+            })
             .collect();
         let mut outputs: Vec<_> = recording
             .buffers
@@ -138,8 +140,10 @@ impl BufferSet {
             })
             .collect();
         outputs.sort_by_key(|(place, _)| *place);
-        let outputs: Vec<_> =
-            outputs.iter().map(|(_, spec)| maker.output(&spec.label, frame_bytes(spec.shape.floats(), units))).collect();
+        let outputs: Vec<_> = outputs
+            .iter()
+            .map(|(_, spec)| maker.output(&spec.label, frame_bytes(spec.shape.floats(), units)))
+            .collect();
         let params: Vec<_> = recording.steps.iter().map(|step| params_buffer(&mut maker, step)).collect();
         let place = |buffer: usize| match recording.buffers[buffer].place {
             Place::Shared(piece) => &shared_memory[piece],

@@ -53,9 +53,8 @@ fn checksum(data: &[u8]) -> [u8; 8] {
 /// The driver's bytes, if the file is there and whole.
 pub(super) fn load(file: &Path) -> Option<Vec<u8>> {
     let bytes = std::fs::read(file).ok()?;
-    let whole = bytes.split_at_checked(16).filter(|(header, data)| {
-        header[..8] == *MAGIC && header[8..] == checksum(data)
-    });
+    let whole =
+        bytes.split_at_checked(16).filter(|(header, data)| header[..8] == *MAGIC && header[8..] == checksum(data));
     if whole.is_none() {
         tracing::warn!("ignoring the damaged pipeline cache {}; it will be written anew", file.display());
     }

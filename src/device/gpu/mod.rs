@@ -152,7 +152,11 @@ impl Shared {
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let made = make();
-        let caught = [pollster::block_on(internal.pop()), pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
+        let caught = [
+            pollster::block_on(internal.pop()),
+            pollster::block_on(validation.pop()),
+            pollster::block_on(memory.pop()),
+        ];
         self.check(action)?;
         match caught.into_iter().flatten().next() {
             None => Ok(made),

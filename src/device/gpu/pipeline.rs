@@ -114,9 +114,9 @@ impl Pipelines {
             label,
             source: wgpu::ShaderSource::Wgsl(request.wgsl.as_ref().into()),
         });
-        let entries: Vec<_> = (0..).zip(&request.bindings).map(|(index, binding)| layout_entry(index, *binding)).collect();
-        let layout =
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let entries: Vec<_> =
+            (0..).zip(&request.bindings).map(|(index, binding)| layout_entry(index, *binding)).collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],

@@ -10,10 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Shared;
 use super::buffers::{BufferSet, CONTROL_HEADER_BYTES};
 use super::gate::{self, GatePipelines};
 use super::pipeline::{Binding, Pipeline, PipelineRequest};
-use super::Shared;
 use crate::device::host::{HostPool, LiveRow, gate_span, is_heard, refuse_faulty};
 use crate::device::{CompileReport, GatePlacement, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
@@ -518,13 +518,14 @@ fn device_pieces(batch: &Batch<'_>, slots: usize) -> Vec<DevicePiece> {
     let runs: Vec<Range<usize>> = runs.collect();
     let last_run = runs.len() - 1;
     let of_channel = |channel: usize| {
-        let piece = move |(index, run): (usize, &Range<usize>)| DevicePiece {
-            channels: channel..channel + 1,
-            rows: run.start - CONTEXT_LEN..(run.end + 1).min(rows),
-            // A frame is emitted by the run that holds it; frames of the session's context by the first.
-            emit: if index == 0 { batch.emit.start } else { run.start.max(batch.emit.start) }
-                ..if index == last_run { batch.emit.end } else { run.end.min(batch.emit.end) },
-        };
+        let piece =
+            move |(index, run): (usize, &Range<usize>)| DevicePiece {
+                channels: channel..channel + 1,
+                rows: run.start - CONTEXT_LEN..(run.end + 1).min(rows),
+                // A frame is emitted by the run that holds it; frames of the session's context by the first.
+                emit: if index == 0 { batch.emit.start } else { run.start.max(batch.emit.start) }
+                    ..if index == last_run { batch.emit.end } else { run.end.min(batch.emit.end) },
+            };
         runs.iter().enumerate().map(piece).filter(|piece| !piece.emit.is_empty() || piece.rows.len() > CONTEXT_LEN)
     };
     (0..batch.channels).flat_map(of_channel).collect()

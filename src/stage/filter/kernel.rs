@@ -211,8 +211,7 @@ struct FilterTwin {
 impl Twin for FilterTwin {
     fn worker(&self, level: SimdLevel) -> Box<dyn TwinWorker> {
         let rows = self.shape.rows();
-        let window =
-            WindowShape { rows, cols: self.layout.window_len / rows, domain: self.shape.domain() };
+        let window = WindowShape { rows, cols: self.layout.window_len / rows, domain: self.shape.domain() };
         let filter = self.filter;
         let weight = move |row, column| filter.weight(row, column);
         let weight: Option<&dyn Fn(f64, f64) -> f64> = match filter.measure {

@@ -23,9 +23,9 @@ pub fn coherence(powers: &[f32]) -> Option<f64> {
 
 /// Sums of many pairs: (weighted, total).
 pub(crate) fn sums(powers: &[f32]) -> (f64, f64) {
-    powers.chunks_exact(2).fold((0.0, 0.0), |(weighted, total), pair| {
-        (weighted + f64::from(pair[0]), total + f64::from(pair[1]))
-    })
+    powers
+        .chunks_exact(2)
+        .fold((0.0, 0.0), |(weighted, total), pair| (weighted + f64::from(pair[0]), total + f64::from(pair[1])))
 }
 
 /// The damped high-band energy of a frame and its gradient.

@@ -117,7 +117,8 @@ mod tests {
         for wavenumber in [Wavenumber::Cycles, Wavenumber::Nyquist, Wavenumber::Radians] {
             let filter = PhiResolvent { wavenumber, ..PhiResolvent::default() };
             for len in [64, 128, 256, 512, 1024, 2048, 4096] {
-                let layout = WindowLayout::new(&filter, FrameShape::real(len)).expect("every length should have a layout");
+                let layout =
+                    WindowLayout::new(&filter, FrameShape::real(len)).expect("every length should have a layout");
                 assert_eq!(layout.hop * layout.windows_per_frame, len, "hops make up the frame of {len}");
                 assert!(layout.window_len <= LONGEST_FRAME, "a window of {} fits", layout.window_len);
             }
