@@ -1,28 +1,125 @@
-//! Auricle
+//! Auricle cleans live signals on whatever processor a machine has: a compute graph on wgpu, whose kernels are portable
+//! WGSL for any Vulkan, Metal or DX12 GPU, each with a fast native twin for the CPU.
+//!
+//! ```
+//! use auricle::{CustomKernel, Engine, EngineOptions, FrameShape, Gate, Graph, PhiResolvent};
+//!
+//! // A kernel of your own, in WGSL and as a closure: it clips each live frame softly.
+//! const SOFT_CLIP: &str = "
+//!     struct Params { count: u32, frame_len: u32, drive: f32 }
+//!     @group(0) @binding(0) var<uniform> params: Params;
+//!     @group(0) @binding(1) var<storage, read> source: array<f32>;
+//!     @group(0) @binding(2) var<storage, read_write> result: array<f32>;
+//!     @compute @workgroup_size(64)
+//!     fn soft_clip(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+//!                  @builtin(local_invocation_index) lane: u32) {
+//!         let frame = flat_workgroup(id, count);
+//!         if frame >= params.count { return; }
+//!         for (var i = lane; i < params.frame_len; i += 64u) {
+//!             let driven = params.drive * source[frame * params.frame_len + i];
+//!             result[frame * params.frame_len + i] = driven / (1.0 + abs(driven));
+//!         }
+//!     }";
+//! let drive = 2.0_f32;
+//! let soft_clip = CustomKernel::new(SOFT_CLIP, move |sources, result| {
+//!     for (y, x) in result.iter_mut().zip(sources[0]) {
+//!         *y = drive * x / (1.0 + (drive * x).abs());
+//!     }
+//! });
+//!
+//! let graph = Graph::new()
+//!     .input("samples", FrameShape::real(1024))
+//!     .gate("gate", "samples", Gate::default())
+//!     .filter("filter", "gate", PhiResolvent::default())
+//!     .kernel("clip", &["filter"], soft_clip.param(drive))
+//!     .output("clean", "clip");
+//!
+//! // A hardware GPU where there is one, else the CPU.
+//! let engine = Engine::open(&EngineOptions::default())?;
+//! let plan = engine.compile(&graph)?;
+//!
+//! // Two channels of eight frames each, the second one silent.
+//! let mut samples: Vec<f32> = (0..8 * 1024).map(|n| (n as f32 * 0.05).sin()).collect();
+//! samples.resize(2 * 8 * 1024, 0.0);
+//! let output = plan.run(&[&samples], 2)?;
+//! assert_eq!(output.counts().live, 8);
+//! assert_eq!(output.dense("clean").map(<[f32]>::len), Some(2 * 8 * 1024));
+//! # Ok::<(), auricle::Error>(())
+//! ```
+//!
+//! For a signal that keeps coming, [`Plan::session`] takes it in pieces and gives back what the whole would have given.
+//!
+//! # How it is built
+//!
+//! ```text
+//! data     source -> gate -> filter -> sink
+//! control  engine -> plan -> device
+//! ```
+//!
+//! A [`Graph`] is checked as a whole and becomes a recording: plain data that either device runs, a GPU with the WGSL
+//! kernels or the CPU with their twins. The gate's decisions are equal to the bit on every device; the filter's
+//! output agrees with its definition in f64 within 1e-6 of a frame's level.
+//!
+//! ```text
+//! cli                     arguments in, exit code out; the only user of `picture`
+//!   engine, plan          what embedders hold: open, compile, run, session
+//!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
+//!       graph             nodes and edges, checked and planned into one recording; batches and results
+//!         stage           DATA: source, gate, filter, sink
+//!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
+//!           format        signal files: WAV, raw, `SigMF`
+//!             frame, memory, error
+//! ```
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | sample | one `f32`; for IQ, one complex value stored as two |
+//! | frame | consecutive samples of one channel: a power of two, 64 to 4096, 1024 unless said |
+//! | channel | one continuous signal with its own state |
+//! | batch | the frames that one run works on, from one channel or from many |
+//! | stage | a role in the data flow: gate, filter |
+//! | kernel | one WGSL entry point together with its CPU twin |
+//! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
+
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod device;
-pub mod engine;
-pub mod error;
-pub(crate) mod fft;
+
+mod engine;
+
+mod plan;
+
+mod device;
+
+mod graph;
+
+pub mod stage;
+
+mod fft;
+
+mod simd;
+
 pub mod format;
-pub mod frame;
-pub mod graph;
-pub(crate) mod memory;
+
 #[cfg(feature = "cli")]
 pub mod picture;
-pub mod plan;
-pub(crate) mod simd;
-pub mod stage;
+
+mod memory;
+
+mod frame;
+
+mod error;
 
 pub use device::{
     CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, GatePlacement, PipelineCacheDir, PlanOptions,
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
-pub use frame::{Domain, FrameShape, FrameState};
+pub use frame::{Domain, FrameShape, FrameState, LONGEST_FRAME, SHORTEST_FRAME};
 pub use graph::results::{FrameCounts, Layout, LiveFrame, RunOutput};
-pub use graph::{CustomKernel, Graph};
+pub use graph::{CustomKernel, Graph, ParamWord};
+pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Faulty, Gate, Quiet, Threshold};

@@ -35,34 +35,26 @@ pub(super) struct StageReport {
 
 impl Report {
     pub(super) fn text(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::new();
         let rate = self.sample_rate_hz.map_or_else(|| "unknown rate".to_owned(), |rate| format!("{rate} Hz"));
-        let of = |part: u64| 100.0 * part as f64 / (self.frames.total.max(1)) as f64;
-        let lines = [
+        let live_percent = 100.0 * self.frames.live as f64 / self.frames.total.max(1) as f64;
+        let FrameCounts { total, live, quiet, faulty } = self.frames;
+        let stages: Vec<_> = self.stages.iter().map(|stage| format!("{} {:.3} s", stage.name, stage.seconds)).collect();
+        let realtime = self.realtime_factor.map_or_else(String::new, |factor| format!(", {factor:.0} x real time"));
+        let coherence = self
+            .coherence
+            .map(|coherence| format!("  coherence  {coherence:.3} (white noise 0.332, a slow signal near 1)"));
+        let mut lines = vec![
             format!("{} -> {}", self.input, self.output),
-            format!("  signal   {} samples, {} channels, {rate}", self.samples, self.channels),
-            format!("  device   {} ({}: {})", self.device.name, self.device.backend, self.device.driver),
+            format!("  signal     {} samples, {} channels, {rate}", self.samples, self.channels),
+            format!("  device     {} ({}: {})", self.device.name, self.device.backend, self.device.driver),
             format!(
-                "  frames   {} of {} samples: {} live ({:.1} %), {} quiet, {} faulty",
-                self.frames.total,
-                self.frame_len,
-                self.frames.live,
-                of(self.frames.live),
-                self.frames.quiet,
-                self.frames.faulty
+                "  frames     {total} of {} samples: {live} live ({live_percent:.1} %), {quiet} quiet, {faulty} faulty",
+                self.frame_len
             ),
         ];
-        for line in lines {
-            let _ = writeln!(text, "{line}");
-        }
-        if let Some(coherence) = self.coherence {
-            let _ = writeln!(text, "  coherence {coherence:.3} (white noise 0.332, a slow signal near 1)");
-        }
-        let stages: Vec<_> = self.stages.iter().map(|stage| format!("{} {:.3} s", stage.name, stage.seconds)).collect();
-        let _ = writeln!(text, "  stages   {}", stages.join(", "));
-        let realtime = self.realtime_factor.map_or_else(String::new, |factor| format!(", {factor:.0} x real time"));
-        let _ = write!(text, "  took     {:.3} s, {:.0} frames/s{realtime}", self.wall_s, self.frames_per_s);
-        text
+        lines.extend(coherence);
+        lines.push(format!("  stages     {}", stages.join(", ")));
+        lines.push(format!("  took       {:.3} s, {:.0} frames/s{realtime}", self.wall_s, self.frames_per_s));
+        lines.join("\n")
     }
 }

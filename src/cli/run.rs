@@ -172,7 +172,7 @@ impl Blocks {
 
     fn give_back(&self, samples: Vec<f32>) {
         // When the reader has ended, or has enough, the block is simply dropped.
-        let _ = self.empty.try_send(samples);
+        drop(self.empty.try_send(samples));
     }
 }
 

@@ -32,7 +32,7 @@ use std::ops::Range;
 /// Both are powers of two, `cols >= 2`, and their product is 64 to 4096. A window of a
 /// one-dimensional signal has one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WindowShape {
+pub(crate) struct WindowShape {
     /// Rows; 1 for a one-dimensional signal.
     pub rows: usize,
     /// Samples per row.
@@ -50,7 +50,7 @@ struct Axes {
 
 /// The spectral powers of a window, of its plain sum transform `X[k] = sum x[n] exp(-2 pi i k n/N)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Power {
+pub(crate) struct Power {
     /// Sum of `weight * |X|^2` over all N bins.
     pub weighted: f32,
     /// Sum of `|X|^2` over all N bins: N times the sum of `|x|^2`.
@@ -61,7 +61,7 @@ pub struct Power {
 ///
 /// Immutable and shared between threads; each thread brings its own [`Scratch`].
 #[derive(Debug)]
-pub struct SpectralFilter {
+pub(crate) struct SpectralFilter {
     shape: WindowShape,
     level: SimdLevel,
     /// All passes. The first one runs while loading, its inverse while storing.
@@ -89,18 +89,18 @@ struct Stretch {
 
 /// Working memory of one thread. Holds rubbish between calls; suits any filter.
 #[derive(Debug)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     floats: HostBuffer,
 }
 
 impl WindowShape {
     /// Samples per window.
-    pub fn samples(self) -> usize {
+    pub(crate) fn samples(self) -> usize {
         self.rows * self.cols
     }
 
     /// Floats per window.
-    pub fn floats(self) -> usize {
+    pub(crate) fn floats(self) -> usize {
         match self.domain {
             Domain::Real => self.samples(),
             Domain::Complex => 2 * self.samples(),
@@ -108,7 +108,7 @@ impl WindowShape {
     }
 
     /// Whether a [`SpectralFilter`] can be made for it.
-    pub fn is_supported(self) -> bool {
+    pub(crate) fn is_supported(self) -> bool {
         let powers_of_two = self.rows.is_power_of_two() && self.cols.is_power_of_two();
         let samples = self.rows.checked_mul(self.cols);
         powers_of_two && self.cols >= 2 && samples.is_some_and(|samples| (64..=4096).contains(&samples))
@@ -134,7 +134,7 @@ impl SpectralFilter {
     ///
     /// # Panics
     /// If `shape` is not supported; see [`WindowShape::is_supported`].
-    pub fn new(
+    pub(crate) fn new(
         shape: WindowShape,
         level: SimdLevel,
         response: impl Fn(f64, f64) -> f64,
@@ -156,17 +156,17 @@ impl SpectralFilter {
     }
 
     /// The shape of the windows.
-    pub fn shape(&self) -> WindowShape {
+    pub(crate) fn shape(&self) -> WindowShape {
         self.shape
     }
 
     /// The instruction set that is used. [`SimdLevel::lanes`] windows cost as much as one.
-    pub fn level(&self) -> SimdLevel {
+    pub(crate) fn level(&self) -> SimdLevel {
         self.level
     }
 
     /// Working memory for one thread.
-    pub fn scratch(&self) -> Scratch {
+    pub(crate) fn scratch(&self) -> Scratch {
         Scratch { floats: HostBuffer::zeroed(self.scratch_len()) }
     }
 
@@ -183,7 +183,7 @@ impl SpectralFilter {
     /// If a window is not `shape().floats()` long, `keep` is not an even-aligned range inside a
     /// window, `out.len() != windows.len() * keep.len()`, or `powers` has another length than
     /// `windows`.
-    pub fn process(
+    pub(crate) fn process(
         &self,
         scratch: &mut Scratch,
         windows: &[&[f32]],

@@ -71,8 +71,8 @@ impl CustomKernel {
 
     /// Appends a parameter (`f32`, `u32` or `i32`) to the uniform struct, after `frame_len`.
     #[must_use]
-    pub fn param(mut self, value: impl bytemuck::NoUninit + ParamWord) -> Self {
-        self.params.push(bytemuck::cast(value));
+    pub fn param(mut self, value: impl Into<ParamWord>) -> Self {
+        self.params.push(value.into().0);
         self
     }
 
@@ -118,18 +118,26 @@ impl fmt::Debug for CustomKernel {
     }
 }
 
-/// What can be a parameter of a custom kernel: anything of 32 bits.
-pub trait ParamWord: sealed::Sealed {}
+/// A parameter of a custom kernel: anything of 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamWord(u32);
 
-impl ParamWord for f32 {}
-impl ParamWord for u32 {}
-impl ParamWord for i32 {}
+impl From<f32> for ParamWord {
+    fn from(value: f32) -> Self {
+        Self(value.to_bits())
+    }
+}
 
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for u32 {}
-    impl Sealed for i32 {}
+impl From<u32> for ParamWord {
+    fn from(value: u32) -> Self {
+        Self(value)
+    }
+}
+
+impl From<i32> for ParamWord {
+    fn from(value: i32) -> Self {
+        Self(value.cast_unsigned())
+    }
 }
 
 /// Checks a user's module; returns the name of its entry point.

@@ -16,8 +16,8 @@ use crate::frame::FrameShape;
 use crate::stage::filter::PhiResolvent;
 use crate::stage::gate::Gate;
 
-pub use custom::CustomKernel;
 pub(crate) use custom::gather_kernel;
+pub use custom::{CustomKernel, ParamWord};
 
 /// Stages and custom kernels joined by edges.
 ///

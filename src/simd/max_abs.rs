@@ -20,7 +20,7 @@ const AHEAD: usize = 1024;
 ///
 /// Any length and alignment. Compare with `threshold.to_bits()`; values above
 /// `f32::INFINITY.to_bits()` mean that there is a NaN.
-pub fn max_abs_bits(level: SimdLevel, frame: &[f32]) -> u32 {
+pub(crate) fn max_abs_bits(level: SimdLevel, frame: &[f32]) -> u32 {
     level.run(MaxAbs { frame })
 }
 
@@ -30,7 +30,7 @@ pub fn max_abs_bits(level: SimdLevel, frame: &[f32]) -> u32 {
 ///
 /// # Panics
 /// If `samples.len() != frame_len * largest.len()`.
-pub fn max_abs_bits_each(level: SimdLevel, samples: &[f32], frame_len: usize, largest: &mut [u32]) {
+pub(crate) fn max_abs_bits_each(level: SimdLevel, samples: &[f32], frame_len: usize, largest: &mut [u32]) {
     assert_eq!(
         Some(samples.len()),
         frame_len.checked_mul(largest.len()),

@@ -43,7 +43,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-pub use max_abs::{max_abs_bits, max_abs_bits_each};
+pub(crate) use max_abs::max_abs_bits;
 
 /// One vector of `LANES` floats in a register.
 pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
@@ -131,7 +131,7 @@ pub(crate) trait Kernel {
 /// There is no way to name one that the machine lacks: take the best one with
 /// [`SimdLevel::detect`], or force another with [`SimdLevel::available`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SimdLevel(Level);
+pub(crate) struct SimdLevel(Level);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Level {
@@ -172,18 +172,18 @@ impl Level {
 
 impl SimdLevel {
     /// The fastest level of this machine.
-    pub fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         Self::available().next().unwrap_or(Self(Level::Portable))
     }
 
     /// Every level of this machine, fastest first; the last one is portable.
-    pub fn available() -> impl Iterator<Item = Self> {
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
         let found = Level::KNOWN.iter().filter(|level| level.is_available());
         found.map(|level| Self(*level))
     }
 
     /// Floats per vector, which is also how many windows are filtered at once.
-    pub fn lanes(self) -> usize {
+    pub(crate) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => avx512::Avx512::LANES,
@@ -209,7 +209,7 @@ impl SimdLevel {
     }
 
     /// A short name for logs and tables: `avx512`, `avx2`, `neon` or `portable`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => "avx512",

@@ -251,9 +251,9 @@ fn next_piece(live: &[LiveRow], first: usize, most_units: usize, most_slots: usi
             break;
         }
         let at = |row_index| (row.channel, row_index);
-        let previous = row.has_previous.then(|| slot(&mut piece.slots, at(row.row - 1))).unwrap_or(NO_SLOT);
+        let previous = if row.has_previous { slot(&mut piece.slots, at(row.row - 1)) } else { NO_SLOT };
         let own = slot(&mut piece.slots, at(row.row));
-        let next = row.has_next.then(|| slot(&mut piece.slots, at(row.row + 1))).unwrap_or(NO_SLOT);
+        let next = if row.has_next { slot(&mut piece.slots, at(row.row + 1)) } else { NO_SLOT };
         piece.list.push(Unit { slot: own, previous, next, frame: own });
         piece.units.end += 1;
     }

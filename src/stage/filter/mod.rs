@@ -14,7 +14,7 @@ use std::f64::consts::TAU;
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 
-pub(crate) use kernel::{FilterParams, WGSL, filter_kernel};
+pub(crate) use kernel::filter_kernel;
 pub(crate) use window::WindowLayout;
 
 /// The golden ratio, `(1 + sqrt 5) / 2`: the filter's strength unless set.
