@@ -19,3 +19,10 @@ mod compare;
 
 /// The phi-resolvent filter.
 mod filter;
+
+/// The command line.
+#[cfg(feature = "cli")]
+mod cli;
+
+/// The package itself.
+mod package;

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig};
 use super::progress::{Interrupt, bar};
 use super::report::{Report, StageReport};
+use crate::format::pending::PendingFile;
 use crate::format::{FileError, SignalSpec};
 use crate::picture::{self, PictureLabels, Spectrogram};
 use crate::stage::filter::measure;
@@ -38,7 +39,7 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let spec = source.spec().clone();
     let template = source.template().clone();
     let total = source.total_samples();
-    check_picture(config)?;
+    let picture = open_picture(config)?;
     let options = SinkOptions { force: config.force, ..SinkOptions::default() };
     let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
     sink.set_settings(serde_json::to_value(&config.settings)?);
@@ -61,7 +62,7 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     if interrupt.is_wanted() {
         bail!("interrupted; nothing was written to {}", config.output.display());
     }
-    let report = cleaning.publish(&engine, start)?;
+    let report = cleaning.publish(&engine, picture, start)?;
     say(config, &report)
 }
 
@@ -99,23 +100,14 @@ fn spoken_time(samples: u64, sample_rate_hz: Option<f64>) -> String {
     sample_rate_hz.map_or_else(String::new, |rate| format!("{:.1} s", samples as f64 / rate))
 }
 
-/// Refuses early what would fail after all the work.
-fn check_picture(config: &RunConfig) -> Result<()> {
-    let Some(path) = &config.picture else { return Ok(()) };
-    if path.is_dir() {
-        bail!("--picture {} is a folder; name a PNG file", path.display());
+/// Opens the picture's file early: what would fail after all the work is refused before it.
+fn open_picture(config: &RunConfig) -> Result<Option<PendingFile>> {
+    let Some(path) = &config.picture else { return Ok(None) };
+    if *path == config.output {
+        bail!("--picture {} would replace the output; name another file", path.display());
     }
-    if *path == config.output || *path == config.input {
-        bail!("--picture {} would replace the signal; name another file", path.display());
-    }
-    if path.exists() && !config.force {
-        bail!("--picture {} exists already; pass --force to replace it", path.display());
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        bail!("--picture {}: the folder does not exist; make it first", path.display());
-    }
-    Ok(())
+    let file = PendingFile::create(path, std::slice::from_ref(&config.input), config.force).context("--picture")?;
+    Ok(Some(file))
 }
 
 /// Blocks of interleaved samples from a thread of their own, so that waiting for the source leaves the cores to work,
@@ -259,11 +251,11 @@ impl<'a> Cleaning<'a> {
     }
 
     /// Gives the files their names.
-    fn publish(mut self, engine: &Engine, start: Instant) -> Result<Report> {
-        let picture = self.draw(engine)?;
+    fn publish(mut self, engine: &Engine, picture: Option<PendingFile>, start: Instant) -> Result<Report> {
+        let picture = picture.map(|file| self.draw(engine, file)).transpose()?;
         self.sink.finish()?;
-        if let Some((file, path)) = picture {
-            file.persist(&path).map_err(|error| error.error).with_context(|| format!("writing {}", path.display()))?;
+        if let Some(file) = picture {
+            file.publish()?;
         }
         let wall_s = start.elapsed().as_secs_f64();
         let signal_s = self.spec.sample_rate_hz.map(|rate| self.samples as f64 / rate);
@@ -285,26 +277,18 @@ impl<'a> Cleaning<'a> {
         })
     }
 
-    /// Draws into a file beside the one that is wanted.
-    fn draw(&mut self, engine: &Engine) -> Result<Option<(tempfile::NamedTempFile, std::path::PathBuf)>> {
-        let (Some(path), Some((mut before, mut after))) = (&self.config.picture, self.spectrograms.take()) else {
-            return Ok(None);
-        };
+    fn draw(&mut self, engine: &Engine, mut file: PendingFile) -> Result<PendingFile> {
+        let Some((mut before, mut after)) = self.spectrograms.take() else { return Ok(file) };
         before.finish();
         after.finish();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let labels = PictureLabels {
-            title: &name(&self.config.input),
+            title: &self.config.input.file_name().unwrap_or_default().to_string_lossy(),
             subtitle: &subtitle(self.spec, self.samples, &engine.device().name),
             before: "",
             after: &self.config.settings.summary(),
         };
-        let context = || format!("drawing {}", path.display());
-        let file = tempfile::Builder::new().prefix(".auricle-").suffix(".png").tempfile_in(folder);
-        let file = file.with_context(context)?;
-        picture::draw(&before, &after, &labels, file.path()).with_context(context)?;
-        Ok(Some((file, path.clone())))
+        file.write_all(&picture::draw(&before, &after, &labels).context("drawing the picture")?)?;
+        Ok(file)
     }
 }
 

@@ -32,7 +32,7 @@
 //!     subtitle: "16 kHz, mono",
 //!     ..PictureLabels::default()
 //! };
-//! picture::draw(&before, &after, &labels, "before-after.png")?;
+//! std::fs::write("before-after.png", picture::draw(&before, &after, &labels)?)?;
 //! # Ok(())
 //! # }
 //! ```
@@ -46,7 +46,6 @@ mod viridis;
 mod canvas;
 
 use std::io;
-use std::path::Path;
 
 use canvas::{Align, Canvas, Rect, Rgb, TextStyle, Weight};
 pub use spectrogram::Spectrogram;
@@ -92,23 +91,16 @@ const fn style(weight: Weight, size: f32, color: Rgb) -> TextStyle {
     TextStyle { weight, size, color }
 }
 
-/// Writes the picture of `before` and `after`, both finished, as a PNG of 1280 x 800 at `path`.
+/// The picture of `before` and `after`, both finished, as the bytes of a PNG file of 1280 x 800.
 ///
 /// Nothing has to be equal in the two: a shorter signal leaves the rest of its panel empty. When
 /// either rate is unknown, both share a time axis in samples.
 ///
 /// # Errors
 ///
-/// When the file cannot be written.
-pub fn draw(
-    before: &Spectrogram,
-    after: &Spectrogram,
-    labels: &PictureLabels<'_>,
-    path: impl AsRef<Path>,
-) -> io::Result<()> {
-    // Encoded first, so that a picture that fails leaves no file.
-    let png = render(before, after, labels).to_png()?;
-    std::fs::write(path, png)
+/// When the encoder fails.
+pub fn draw(before: &Spectrogram, after: &Spectrogram, labels: &PictureLabels<'_>) -> io::Result<Vec<u8>> {
+    render(before, after, labels).to_png()
 }
 
 fn render(before: &Spectrogram, after: &Spectrogram, labels: &PictureLabels<'_>) -> Canvas {
