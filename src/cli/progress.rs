@@ -2,23 +2,46 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar with rate and time left; nothing when standard error is no terminal.
-pub(super) fn bar(total_samples: Option<u64>, sample_rate_hz: Option<f64>) -> ProgressBar {
-    let signal = match sample_rate_hz {
-        Some(_) => "{msg} of signal",
-        None => "{human_pos} samples",
-    };
-    let (bar, template) = match total_samples {
-        Some(total) => (ProgressBar::new(total), format!("{{wide_bar}} {{percent}} %  {signal}  {{eta}} left")),
-        None => (ProgressBar::new_spinner(), format!("{{spinner}} {signal}  {{elapsed}}")),
-    };
-    match ProgressStyle::with_template(&template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
+pub(super) struct Progress {
+    bar: ProgressBar,
+    sample_rate_hz: Option<f64>,
+    start: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(total_samples: Option<u64>, sample_rate_hz: Option<f64>) -> Self {
+        let (bar, template) = match total_samples {
+            Some(total) => (ProgressBar::new(total), "{wide_bar} {percent} %  {msg}  {eta} left"),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg}  {elapsed}"),
+        };
+        let bar = match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        };
+        Self { bar, sample_rate_hz, start: Instant::now() }
+    }
+
+    /// Shows how much of the signal is done, and how fast.
+    pub(super) fn show(&self, samples: u64) {
+        let elapsed_s = self.start.elapsed().as_secs_f64().max(1e-3);
+        self.bar.set_message(match self.sample_rate_hz {
+            Some(rate) => {
+                let signal_s = samples as f64 / rate;
+                format!("{signal_s:.1} s of signal, {:.0} x real time", signal_s / elapsed_s)
+            }
+            None => format!("{:.1} M samples, {:.1} M/s", samples as f64 / 1e6, samples as f64 / 1e6 / elapsed_s),
+        });
+        self.bar.set_position(samples);
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig};
-use super::progress::{Interrupt, bar};
+use super::progress::{Interrupt, Progress};
 use super::report::{Report, StageReport};
 use crate::format::pending::PendingFile;
 use crate::format::{FileError, SignalSpec};
@@ -50,15 +50,14 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let is_pipe = config.input == Path::new("-");
     let block_frames = block_frames(config, &spec, is_pipe);
     let blocks = Blocks::read(source, block_frames * config.frame_len * spec.floats_per_sample_time())?;
-    let progress = bar(total, spec.sample_rate_hz);
+    let progress = Progress::new(total, spec.sample_rate_hz);
     while let Some(block) = blocks.next(&interrupt)? {
         cleaning.push(&block)?;
-        progress.set_message(spoken_time(cleaning.samples, spec.sample_rate_hz));
-        progress.set_position(cleaning.samples);
+        progress.show(cleaning.samples);
         blocks.give_back(block);
     }
     cleaning.finish()?;
-    progress.finish_and_clear();
+    progress.finish();
     if interrupt.is_wanted() {
         bail!("interrupted; nothing was written to {}", config.output.display());
     }
@@ -94,10 +93,6 @@ fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool) -> usize {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
     let soon = spec.sample_rate_hz.map_or(16, |rate| (PIPE_BLOCK_S * rate / config.frame_len as f64) as usize);
     soon.clamp(1, most)
-}
-
-fn spoken_time(samples: u64, sample_rate_hz: Option<f64>) -> String {
-    sample_rate_hz.map_or_else(String::new, |rate| format!("{:.1} s", samples as f64 / rate))
 }
 
 /// Opens the picture's file early: what would fail after all the work is refused before it.

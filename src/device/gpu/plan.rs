@@ -114,7 +114,9 @@ impl GpuPlan {
         };
         plan.make_buckets(&options.buckets)?;
         plan.warm_up()?;
-        plan.shared.pipelines.store();
+        if plan.report.pipelines_built > 0 {
+            plan.shared.pipelines.store();
+        }
         plan.report.time = start.elapsed();
         Ok(plan)
     }
