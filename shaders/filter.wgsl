@@ -18,6 +18,7 @@
 struct FilterParams {
     // Live frames in `units`.
     count: u32,
+    // 1 or 2.
     windows_per_frame: u32,
     // In pairs, as everything below.
     frame_len: u32,
@@ -53,6 +54,15 @@ const KEPT_LEN: u32 = 8u;
 
 var<workgroup> shared_tile: array<vec2<f32>, TILE_LEN>;
 
+// Windows are counted through all live frames: which frame a window belongs to, and which of its windows it is.
+fn unit_of(index: u32) -> u32 {
+    return index >> (params.windows_per_frame - 1u);
+}
+
+fn window_of(index: u32) -> u32 {
+    return index & (params.windows_per_frame - 1u);
+}
+
 // Pair `position` of a window, which may reach into the frames before and after.
 fn window_sample(unit: Unit, window: u32, position: u32) -> vec2<f32> {
     let at = i32(window * params.hop + position) - i32(params.margin);
@@ -73,22 +83,34 @@ fn window_sample(unit: Unit, window: u32, position: u32) -> vec2<f32> {
     return samples[slot * params.frame_len + u32(inside)];
 }
 
+// What one place of the tile starts with: a pair of the window, or with SPLIT what half of its bins need of two pairs.
+fn tile_value(unit: Unit, window: u32, position: u32, half: u32) -> vec2<f32> {
+    let value = window_sample(unit, window, position);
+    if SPLIT == 0u {
+        return value;
+    }
+    let upper = window_sample(unit, window, position + (1u << LEN_LOG2));
+    return select(value + upper, complex_multiply(value - upper, twiddles[position & SPLIT_MASK]), half == 1u);
+}
+
 fn load_tile(lane: u32, first: u32, half: u32) {
-    let windows = params.count * params.windows_per_frame;
-    for (var p = lane; p < TILE_LEN; p += WORKGROUP_SIZE) {
-        let index = first + (p >> LEN_LOG2);
-        let position = p & ((1u << LEN_LOG2) - 1u);
-        var value = vec2(0.0);
-        if index < windows {
-            let unit = units[index / params.windows_per_frame];
-            let window = index % params.windows_per_frame;
-            value = window_sample(unit, window, position);
-            if SPLIT == 1u {
-                let upper = window_sample(unit, window, position + (1u << LEN_LOG2));
-                value = select(value + upper, complex_multiply(value - upper, twiddles[position & SPLIT_MASK]), half == 1u);
-            }
+    if TILE_LEN >> LEN_LOG2 == 1u {
+        // One window fills the tile: its frame is looked up once, not for every place.
+        let unit = units[unit_of(first)];
+        let window = window_of(first);
+        for (var p = lane; p < TILE_LEN; p += WORKGROUP_SIZE) {
+            shared_tile[p] = tile_value(unit, window, p, half);
         }
-        shared_tile[p] = value;
+    } else {
+        let windows = params.count * params.windows_per_frame;
+        for (var p = lane; p < TILE_LEN; p += WORKGROUP_SIZE) {
+            let index = first + (p >> LEN_LOG2);
+            var value = vec2(0.0);
+            if index < windows {
+                value = tile_value(units[unit_of(index)], window_of(index), p & ((1u << LEN_LOG2) - 1u), half);
+            }
+            shared_tile[p] = value;
+        }
     }
     workgroupBarrier(); // The first pass reads what all invocations loaded.
 }
@@ -163,9 +185,8 @@ fn store_powers(lane: u32, index: u32, measured: vec2<f32>) {
 fn store_pair(index: u32, position: u32, value: vec2<f32>) {
     if index < params.count * params.windows_per_frame
         && position >= params.margin && position - params.margin < params.hop {
-        let unit = index / params.windows_per_frame;
-        let window = index % params.windows_per_frame;
-        cleaned[unit * params.frame_len + window * params.hop + position - params.margin] = value;
+        let start = unit_of(index) * params.frame_len + window_of(index) * params.hop;
+        cleaned[start + position - params.margin] = value;
     }
 }
 

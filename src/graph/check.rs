@@ -245,7 +245,7 @@ impl Recorder {
         }
         let result = self.buffer(format!("{source}.gathered"), edge.shape);
         self.steps.push(Step {
-            node: source.to_owned(),
+            node: "gather".to_owned(),
             kernel: Arc::new(gather_kernel(edge.shape)),
             operands: vec![edge.operand],
             results: vec![result],
