@@ -497,6 +497,8 @@ struct DevicePiece {
     rows: Range<usize>,
     /// Of those, the ones whose results are wanted.
     emit: Range<usize>,
+    /// The last row only comes along as a neighbour: the next piece decides it.
+    has_row_ahead: bool,
 }
 
 /// Splits a batch into pieces of at most `slots` frames: whole rows of several channels, or runs of one row. A run
@@ -510,6 +512,7 @@ fn device_pieces(batch: &Batch<'_>, slots: usize) -> Vec<DevicePiece> {
             channels: first..(first + together).min(batch.channels),
             rows: 0..rows,
             emit: batch.emit.clone(),
+            has_row_ahead: false,
         };
         return starts.map(piece).collect();
     }
@@ -525,6 +528,7 @@ fn device_pieces(batch: &Batch<'_>, slots: usize) -> Vec<DevicePiece> {
                 // A frame is emitted by the run that holds it; frames of the session's context by the first.
                 emit: if index == 0 { batch.emit.start } else { run.start.max(batch.emit.start) }
                     ..if index == last_run { batch.emit.end } else { run.end.min(batch.emit.end) },
+                has_row_ahead: run.end < rows,
             };
         runs.iter().enumerate().map(piece).filter(|piece| !piece.emit.is_empty() || piece.rows.len() > CONTEXT_LEN)
     };
@@ -721,8 +725,7 @@ impl GpuPlan {
             let (state, loud) = gate::decode_state(*word);
             let is_new = *row >= piece.rows.start + CONTEXT_LEN;
             live += usize::from(piece.emit.contains(row) && state == FrameState::Live);
-            // The frame after a run comes along as a neighbour; the next run decides it again.
-            let is_ahead = *row + 1 == piece.rows.end && piece.rows.end < batch.rows();
+            let is_ahead = piece.has_row_ahead && *row + 1 == piece.rows.end;
             if is_new && !is_ahead {
                 known.states[*channel][*row] = Some(state);
                 let since = &mut known.since_loud[*channel];
