@@ -123,7 +123,9 @@ impl GpuPlan {
         let shapes = self.recording.inputs.iter().map(|(_, shape)| shape.floats());
         let floats = shapes.chain(self.recording.buffers.iter().map(|spec| spec.shape.floats())).max().unwrap_or(1);
         let most = (LARGEST_BUFFER_BYTES / (floats * size_of::<f32>())).clamp(1, gate::MOST_FRAMES / 2 - 2);
-        let mut sizes: Vec<usize> = wanted.iter().map(|size| (*size).clamp(1, most)).collect();
+        // A piece that is gated on the device brings two frames of context, and at least one frame and the next.
+        let least = if self.gate_on == GatePlacement::Device { CONTEXT_LEN + 2 } else { 1 };
+        let mut sizes: Vec<usize> = wanted.iter().map(|size| (*size).clamp(least, most.max(least))).collect();
         sizes.sort_unstable();
         sizes.dedup();
         if sizes.is_empty() {
@@ -132,7 +134,6 @@ impl GpuPlan {
         for units in sizes {
             // A frame comes with its neighbours; side by side they are shared, far apart they are not.
             let slots = if self.recording.looks_at_neighbours { 2 * units + 2 } else { units };
-            let slots = if self.gate_on == GatePlacement::Device { slots.max(units + 3) } else { slots };
             let sets = (0..IN_FLIGHT).map(|_| {
                 let gate = self.gate_pipelines.as_ref();
                 BufferSet::new(&self.shared, &self.recording, &self.pipelines, gate, units, slots)
@@ -558,7 +559,7 @@ impl GpuPlan {
             since_loud: (0..batch.channels).map(|channel| batch.since_loud(channel)).collect(),
         };
         let results: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![Vec::new(); self.buckets[largest][0].outputs.len()]);
-        for piece in device_pieces(batch, slots.max(CONTEXT_LEN + 2)) {
+        for piece in device_pieces(batch, slots) {
             self.gate_piece(batch, &piece, &mut known, &results)?;
         }
         let start = Instant::now();
