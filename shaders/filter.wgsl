@@ -3,7 +3,7 @@
 //
 // Inputs   params     FilterParams
 //          units      one per live frame
-//          samples    frames by slot, as pairs: one complex sample, or two real ones
+//          samples    frames by slot, or side by side, as pairs: one complex sample, or two real ones
 //          twiddles   exp(-2 pi i k / len), 2^TWIDDLE_LOG2 entries
 //          response   by bin position: complex windows (H, 0, 0, 0); real ones (S, D, w.re, w.im), see `filter_real`
 //          weights    by bin position: weights of the powers of the bin and, real windows, of its upper twin
@@ -37,6 +37,8 @@ override COMPLEX_SAMPLES: bool = false;
 override MEASURE: bool = false;
 // 1 when a window is transformed in two halves.
 override SPLIT: u32 = 0u;
+// True when frame i of `samples` is that of unit i: they are another kernel's results, side by side, without slots.
+override SIDE_BY_SIDE: bool = false;
 // Bits of a position on the axis that is split: all of them, or the row of a two-dimensional block.
 override SPLIT_MASK: u32 = 0xffffffffu;
 // Values that one invocation keeps from the first half: TILE_LEN / WORKGROUP_SIZE, at most this.
@@ -80,7 +82,11 @@ fn load_tile(lane: u32, first: u32, half: u32) {
         let position = p & ((1u << LEN_LOG2) - 1u);
         var value = vec2(0.0);
         if index < windows {
-            let unit = units[index / params.windows_per_frame];
+            let frame = index / params.windows_per_frame;
+            var unit = Unit(frame, NO_SLOT, NO_SLOT, frame);
+            if !SIDE_BY_SIDE {
+                unit = units[frame];
+            }
             let window = index % params.windows_per_frame;
             value = window_sample(unit, window, position);
             if SPLIT == 1u {
