@@ -248,7 +248,8 @@ fn next_piece(live: &[LiveRow], first: usize, most_units: usize, most_slots: usi
         }))
     };
     for row in &live[first..] {
-        if piece.list.len() == most_units || piece.slots.len() + 3 > most_slots.max(3) {
+        let needed = 1 + usize::from(row.has_previous) + usize::from(row.has_next);
+        if piece.list.len() == most_units || piece.slots.len() + needed > most_slots {
             break;
         }
         let at = |row_index| (row.channel, row_index);
