@@ -91,10 +91,12 @@ fn workgroups_past_one_dimension_are_run() {
     let shape = FrameShape::real(64);
     let samples = noise(64 * 32_500, 13);
     let gate = Gate { threshold: Threshold::Off, ..Gate::default() };
-    let filter = PhiResolvent { measure: Measure::Coherence, ..PhiResolvent::default() };
+    // A weak filter reaches little, so that a frame has two windows.
+    let filter = PhiResolvent { phi: 1e-3, measure: Measure::Coherence, ..PhiResolvent::default() };
     let graph = filtered(shape, gate, filter).output("powers", "filter.powers");
     let [(_, cpu), adapters @ ..] = &plans(&graph, &[40_000])[..] else { panic!("the CPU is always there") };
     let expected = cpu.run(&[&samples], 1).expect("the run should succeed");
+    assert_eq!(expected.dense("powers").map(<[f32]>::len), Some(32_500 * 2 * 2), "two windows for each frame");
     let as_f64 =
         |floats: Option<&[f32]>| floats.expect("it is there").iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
     for (name, plan) in adapters {

@@ -43,7 +43,8 @@ fn names_must_be_usable_and_used_once() {
 #[test]
 fn sources_must_be_there() {
     refused(&start().output("out", "filter"), "out", &["`filter`", "does not exist", "`in`"]);
-    refused(&start().kernel("mine", &[], copy()).output("out", "mine"), "mine", &["reads nothing"]);
+    let nothing = start().output("also", "in").kernel("mine", &[], copy()).output("out", "mine");
+    refused(&nothing, "mine", &["reads nothing"]);
     let after_output = start().output("first", "in").output("second", "first");
     refused(&after_output, "second", &["`first`", "is an output"]);
 }

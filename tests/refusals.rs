@@ -49,7 +49,8 @@ fn text_that_is_no_wgsl_is_shown_with_its_line() {
     assert_says(&refusal(&bad, 1), &["`mine`", &format!("wgsl:{line}:"), "expected"]);
     assert_says(&refusal(&wgsl("", 1, "value = nothing;"), 1), &["nothing"]);
     assert_says(&refusal(&wgsl("", 1, "value = 1u;"), 1), &["`mine`"]);
-    assert_says(&refusal("enable f16;", 1), &["f16"]);
+    let half = format!("enable f16;\n{}", wgsl("", 1, "value = f32(f16(source_0[i]) * 2.0h);"));
+    assert_says(&refusal(&half, 1), &["`mine`", "invalid", "f16(source_0[i])"]);
 }
 
 #[test]
