@@ -68,7 +68,7 @@ fn the_smallest_buckets_hold_what_they_must() {
             for ((name, small), (_, large)) in small.iter().zip(plans(&graph, &[64])) {
                 let what = format!("{mode:?}, a bucket of {bucket} on {name}");
                 assert_same_bits(&dense(small, &samples, 2), &dense(&large, &samples, 2), &what);
-                let pieces = crate::signals::push_in_pieces(small, &samples, 2, &[1, 2], "out");
+                let pieces = crate::pieces::push_in_pieces(small, &samples, 2, &[1, 2], "out");
                 assert_same_bits(&pieces.floats.concat(), &dense(&large, &samples, 2), &format!("pieces, {what}"));
             }
         }

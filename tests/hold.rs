@@ -5,7 +5,8 @@ use auricle::{FrameShape, FrameState, Gate, Quiet, Threshold};
 use crate::adapter::plans;
 use crate::compare::assert_same_bits;
 use crate::gate::{check, expected_frames, expected_states, graph};
-use crate::signals::{bursts, push_in_pieces, random};
+use crate::pieces::push_in_pieces;
+use crate::signals::{bursts, random};
 
 const SHAPE: FrameShape = FrameShape::real(64);
 

@@ -148,7 +148,7 @@ fn slope(shape: FrameShape, frame: &[f32], float: usize, filter: &PhiResolvent) 
         let mut samples = signal(shape, frame);
         let parts = shape.domain().floats_per_sample();
         let sample = &mut samples[float / parts];
-        *(if float % parts == 0 { &mut sample.0 } else { &mut sample.1 }) += step;
+        *(if float.is_multiple_of(parts) { &mut sample.0 } else { &mut sample.1 }) += step;
         energy_by_definition(shape, &samples, filter)
     };
     energy(0.5) - energy(-0.5)

@@ -1,7 +1,7 @@
 //! The phi-resolvent filter across frames: as if the whole signal were filtered at once, in pieces as in one.
 
 use auricle::{Domain, FilterMode, FrameShape, GOLDEN_RATIO, Gate, Graph, PhiResolvent, Quiet, Threshold, Wavenumber};
-use proptest::prelude::{Just, Strategy, prop_oneof};
+use proptest::prelude::{Just, Strategy as _, prop_oneof};
 use proptest::test_runner::{Config, RngSeed};
 use proptest::{collection::vec, proptest};
 
@@ -10,7 +10,8 @@ use crate::compare::{assert_close, assert_same_bits, relative_l2};
 use crate::filter::unit;
 use crate::gate::LENGTHS;
 use crate::oracle;
-use crate::signals::{bursts, noise, push_in_pieces};
+use crate::pieces::push_in_pieces;
+use crate::signals::{bursts, noise};
 
 /// What the documentation promises, relative to the signal's level; a single frame may fare somewhat worse.
 const SEAMLESS_TOLERANCE: f64 = 1e-4;

@@ -3,6 +3,7 @@
 #![expect(
     clippy::cast_possible_truncation,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test may stop at a surprise; Clippy's own exception leaves out what tests share"
@@ -13,6 +14,9 @@ mod adapter;
 
 /// Signals to test with.
 mod signals;
+
+/// Signals pushed through a session, piece by piece.
+mod pieces;
 
 /// Slow definitions in f64.
 mod oracle;
