@@ -77,11 +77,20 @@ fn the_smallest_buckets_hold_what_they_must() {
 
 #[test]
 fn seventy_thousand_frames_at_once() {
+    // Past the largest bucket there can be; on the CPU, long enough for chunks of several spans.
     let frames = 70_000;
     let samples = bursts(64, frames, 12, |index| index % 7 < 3);
-    let states = expected_states(&samples, 64, 1, Some(0.001), 0);
-    for (name, plan) in plans(&graph(FrameShape::real(64), Gate::default()), &[1_000_000]) {
+    let states = expected_states(&samples, 64, 1, Some(0.001), 1);
+    let live = || states.iter().enumerate().filter(|(_, state)| **state == FrameState::Live).map(|(index, _)| index);
+    for (name, plan) in plans(&graph(FrameShape::real(64), Gate { hold: 1, ..Gate::default() }), &[1_000_000]) {
         check(&name, &plan, &samples, 1, &states, Quiet::Zero);
+        let mut packed = RunOutput::new(Layout::Packed);
+        plan.run_into(&[&samples], 1, &mut packed).expect("the run should succeed");
+        for (found, index) in packed.live("out").zip(live()) {
+            assert_eq!(found.frame, index, "packed, on {name}");
+            assert_same_bits(found.samples, &samples[index * 64..(index + 1) * 64], &name);
+        }
+        assert_eq!(packed.live("out").count(), live().count(), "packed, on {name}");
     }
 }
 
