@@ -3,7 +3,7 @@
 //
 // Inputs   params     FilterParams
 //          units      one per live frame
-//          samples    frames by slot, as pairs: one complex sample, or two real ones
+//          samples    frames by slot, or side by side, as pairs: one complex sample, or two real ones
 //          twiddles   exp(-2 pi i k / len), 2^TWIDDLE_LOG2 entries
 //          response   by bin position: complex windows (H, 0, 0, 0); real ones (S, D, w.re, w.im), see `filter_real`
 //          weights    by bin position: weights of the powers of the bin and, real windows, of its upper twin
@@ -38,6 +38,8 @@ override COMPLEX_SAMPLES: bool = false;
 override MEASURE: bool = false;
 // 1 when a window is transformed in two halves.
 override SPLIT: u32 = 0u;
+// True when frame i of `samples` is that of unit i: they are another kernel's results, side by side, without slots.
+override SIDE_BY_SIDE: bool = false;
 // Bits of a position on the axis that is split: all of them, or the row of a two-dimensional block.
 override SPLIT_MASK: u32 = 0xffffffffu;
 // Values that one invocation keeps from the first half: TILE_LEN / WORKGROUP_SIZE, at most this.
@@ -83,6 +85,14 @@ fn window_sample(unit: Unit, window: u32, position: u32) -> vec2<f32> {
     return samples[slot * params.frame_len + u32(inside)];
 }
 
+// Where a live frame lies: what a kernel before this one wrote lies side by side, inputs are found through the units.
+fn live_frame(index: u32) -> Unit {
+    if SIDE_BY_SIDE {
+        return Unit(index, NO_SLOT, NO_SLOT, index);
+    }
+    return units[index];
+}
+
 // What one place of the tile starts with: a pair of the window, or with SPLIT what half of its bins need of two pairs.
 fn tile_value(unit: Unit, window: u32, position: u32, half: u32) -> vec2<f32> {
     let value = window_sample(unit, window, position);
@@ -96,7 +106,7 @@ fn tile_value(unit: Unit, window: u32, position: u32, half: u32) -> vec2<f32> {
 fn load_tile(lane: u32, first: u32, half: u32) {
     if TILE_LEN >> LEN_LOG2 == 1u {
         // One window fills the tile: its frame is looked up once, not for every place.
-        let unit = units[unit_of(first)];
+        let unit = live_frame(unit_of(first));
         let window = window_of(first);
         for (var p = lane; p < TILE_LEN; p += WORKGROUP_SIZE) {
             shared_tile[p] = tile_value(unit, window, p, half);
@@ -107,7 +117,7 @@ fn load_tile(lane: u32, first: u32, half: u32) {
             let index = first + (p >> LEN_LOG2);
             var value = vec2(0.0);
             if index < windows {
-                value = tile_value(units[unit_of(index)], window_of(index), p & ((1u << LEN_LOG2) - 1u), half);
+                value = tile_value(live_frame(unit_of(index)), window_of(index), p & ((1u << LEN_LOG2) - 1u), half);
             }
             shared_tile[p] = value;
         }

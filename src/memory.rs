@@ -159,3 +159,43 @@ impl fmt::Debug for HostBuffer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_buffer_is_aligned_zeroed_and_resizable() {
+        for len in [0, 1, 1000, (2 << 20) / 4, (2 << 20) / 4 + 1, 3_000_000] {
+            let mut buffer = HostBuffer::zeroed(len);
+            assert_eq!(buffer.len(), len);
+            assert!(buffer.iter().all(|x| *x == 0.0));
+            let alignment =
+                if len >= (2 << 20) / 4 && buffer.huge_pages() != HugePages::NotAsked { 2 << 20 } else { 64 };
+            assert_eq!(buffer.as_ptr().addr() % alignment, 0);
+            buffer.fill(1.0);
+            buffer.resize(len / 2);
+            buffer.resize(len + 10);
+            assert_eq!(buffer.len(), len + 10);
+            assert!(buffer[..len / 2].iter().all(|x| *x == 1.0));
+            assert!(buffer[len / 2..].iter().all(|x| *x == 0.0));
+            buffer.fill(2.0);
+            buffer.clear();
+            assert!(buffer.iter().all(|x| *x == 0.0));
+        }
+    }
+
+    #[test]
+    fn shrinking_and_growing_shows_nothing_old() {
+        for len in [100, HUGE_PAGE_BYTES / FLOAT_BYTES] {
+            let mut buffer = HostBuffer::zeroed(len);
+            let place = buffer.as_ptr();
+            buffer.fill(f32::NAN);
+            buffer.resize(0);
+            assert!(buffer.is_empty(), "nothing is left");
+            buffer.resize(len);
+            assert_eq!(buffer.as_ptr(), place, "no memory was given back");
+            assert!(buffer.iter().all(|x| x.to_bits() == 0), "old values are gone");
+        }
+    }
+}

@@ -4,16 +4,18 @@
 
 use std::sync::OnceLock;
 
-use auricle::{DeviceChoice, DeviceKind, Devices, Engine, EngineOptions, PipelineCacheDir};
+use auricle::{
+    DeviceChoice, DeviceKind, Devices, Engine, EngineOptions, GatePlacement, Graph, PipelineCacheDir, Plan, PlanOptions,
+};
 
 /// Opens a device without touching the user's pipeline cache.
-pub fn open(device: DeviceChoice) -> Engine {
+pub(crate) fn open(device: DeviceChoice) -> Engine {
     let options = EngineOptions { device, threads: 2, pipeline_cache: PipelineCacheDir::Off };
     Engine::open(&options).expect("the device should open")
 }
 
 /// The names of the adapters to test: all software ones, and hardware when there is any.
-pub fn adapter_names() -> &'static [String] {
+pub(crate) fn adapter_names() -> &'static [String] {
     static NAMES: OnceLock<Vec<String>> = OnceLock::new();
     NAMES.get_or_init(|| {
         let devices = Devices::find(1).expect("finding devices should not fail").list();
@@ -27,27 +29,36 @@ pub fn adapter_names() -> &'static [String] {
     })
 }
 
-/// Every device: first the CPU, then the adapters, each checked to be the one that was asked for.
-pub fn engines() -> Vec<Engine> {
-    let cpu = open(DeviceChoice::Cpu);
-    assert_eq!(cpu.device().kind, DeviceKind::Cpu, "the CPU was asked for");
-    let adapters = adapter_names().iter().map(|name| {
-        let engine = open(DeviceChoice::Named(name.clone()));
-        assert_eq!(&engine.device().name, name, "this adapter was asked for");
-        assert!(!engine.device().backend.contains("noop"), "the no-op adapter returns nonsense");
-        engine
-    });
-    std::iter::once(cpu).chain(adapters).collect()
+/// Every device: first the CPU, then the adapters, each checked to be the one that was asked for. All tests share
+/// them, and so the pipelines that were built already.
+pub(crate) fn engines() -> &'static [Engine] {
+    static ENGINES: OnceLock<Vec<Engine>> = OnceLock::new();
+    ENGINES.get_or_init(|| {
+        let cpu = open(DeviceChoice::Cpu);
+        assert_eq!(cpu.device().kind, DeviceKind::Cpu, "the CPU was asked for");
+        let adapters = adapter_names().iter().map(|name| {
+            let engine = open(DeviceChoice::Named(name.clone()));
+            assert_eq!(&engine.device().name, name, "this adapter was asked for");
+            assert!(!engine.device().backend.contains("noop"), "the no-op adapter returns nonsense");
+            engine
+        });
+        std::iter::once(cpu).chain(adapters).collect()
+    })
 }
 
-/// Numbers that look like noise, the same on every run: -1 to 1.
-pub fn noise(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+/// The graph on every device, and on adapters with the gate in both places. Each comes with what it is, for messages.
+pub(crate) fn plans(graph: &Graph, buckets: &[usize]) -> Vec<(String, Plan)> {
+    let placements = |engine: &Engine| match engine.device().kind {
+        DeviceKind::Cpu => vec![GatePlacement::Host],
+        _ => vec![GatePlacement::Host, GatePlacement::Device],
     };
-    (0..len).map(|_| next()).collect()
+    let compile = |engine: &'static Engine, gate_on| {
+        let options = PlanOptions { buckets: buckets.to_vec(), gate_on };
+        let plan = engine.compile_with(graph, &options).expect("the graph should compile");
+        (format!("{}, gate on the {gate_on:?}", engine.device().name), plan)
+    };
+    engines()
+        .iter()
+        .flat_map(|engine| placements(engine).into_iter().map(move |gate_on| compile(engine, gate_on)))
+        .collect()
 }

@@ -1,10 +1,10 @@
 //! Tolerances, and tests that they reject a wrong answer.
 
 /// Relative L2 error of the filter: a transform of n points in f32 has about 1e-7 * log2(n) at worst, twice.
-pub const FILTER_TOLERANCE: f64 = 1e-6;
+pub(crate) const FILTER_TOLERANCE: f64 = 1e-6;
 
 /// `|actual - expected| / |expected|` as vectors; not a number counts as infinitely wrong.
-pub fn relative_l2(actual: &[f32], expected: &[f64]) -> f64 {
+pub(crate) fn relative_l2(actual: &[f32], expected: &[f64]) -> f64 {
     assert_eq!(actual.len(), expected.len(), "lengths should agree");
     let error: f64 = actual.iter().zip(expected).map(|(a, e)| (f64::from(*a) - e).powi(2)).sum();
     let level: f64 = expected.iter().map(|e| e * e).sum();
@@ -13,13 +13,13 @@ pub fn relative_l2(actual: &[f32], expected: &[f64]) -> f64 {
 }
 
 /// Fails with the figure when the relative error is above `tolerance`.
-pub fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
+pub(crate) fn assert_close(actual: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     let error = relative_l2(actual, expected);
     assert!(error <= tolerance, "{what}: relative error {error:.3e}, tolerated {tolerance:.1e}");
 }
 
 /// Fails unless both are equal to the bit.
-pub fn assert_same_bits(a: &[f32], b: &[f32], what: &str) {
+pub(crate) fn assert_same_bits(a: &[f32], b: &[f32], what: &str) {
     assert_eq!(a.len(), b.len(), "{what}: lengths should agree");
     let first = a.iter().zip(b).position(|(a, b)| a.to_bits() != b.to_bits());
     assert_eq!(first, None, "{what}: the first float that differs");

@@ -3,8 +3,7 @@
 use std::{fs, path::Path, path::PathBuf};
 
 use auricle::{
-    Error,
-    format::{SignalSpec, Template},
+    format::{FileError, SignalSpec, Template},
     stage::{
         sink::{Sink, SinkOptions},
         source::{Source, SourceHints},
@@ -26,20 +25,18 @@ pub(crate) fn put(folder: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
 
 /// The names in a folder, hidden ones too, sorted.
 pub(crate) fn names_in(folder: &TempDir) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
-pub(crate) fn open(path: &Path) -> Result<Source, Error> {
+pub(crate) fn open(path: &Path) -> Result<Source, FileError> {
     Source::open(path, &SourceHints::default())
 }
 
 /// All that a source has, read `block_times` sample times at a time.
-pub(crate) fn drain(source: &mut Source, block_times: usize) -> Result<Vec<f32>, Error> {
+pub(crate) fn drain(source: &mut Source, block_times: usize) -> Result<Vec<f32>, FileError> {
     let mut block = vec![f32::NAN; block_times * source.spec().floats_per_sample_time()];
     let mut all = Vec::new();
     loop {
@@ -51,12 +48,7 @@ pub(crate) fn drain(source: &mut Source, block_times: usize) -> Result<Vec<f32>,
 }
 
 /// Writes `samples` in blocks of `block_times` sample times.
-pub(crate) fn write(
-    path: &Path,
-    spec: &SignalSpec,
-    samples: &[f32],
-    block_times: usize,
-) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, spec: &SignalSpec, samples: &[f32], block_times: usize) -> Result<(), FileError> {
     let template = Template::new(spec.clone());
     let mut sink = Sink::create(path, &template, &SinkOptions::default())?;
     for block in samples.chunks(block_times * spec.floats_per_sample_time()) {
@@ -66,10 +58,8 @@ pub(crate) fn write(
 }
 
 /// The message of an error that is expected, checked to be one line that names `file`.
-pub(crate) fn message_of<T: std::fmt::Debug>(result: Result<T, Error>, file: &str) -> String {
-    let message = result
-        .expect_err("this should have been refused")
-        .to_string();
+pub(crate) fn message_of<T: std::fmt::Debug>(result: Result<T, FileError>, file: &str) -> String {
+    let message = result.expect_err("this should have been refused").to_string();
     assert!(!message.contains('\n'), "one line: {message:?}");
     assert!(message.contains(file), "names the file: {message}");
     message

@@ -1,22 +1,33 @@
-//! The phi-resolvent filter: device = twin = oracle.
+//! The phi-resolvent filter, frame by frame: device = twin = oracle.
 
-use auricle::{Domain, FilterMode, FrameShape, GOLDEN_RATIO, Graph, Measure, PhiResolvent, PlanOptions, Wavenumber};
+use std::f64::consts::TAU;
 
-use crate::adapter::{engines, noise};
+use auricle::{Domain, FilterMode, FrameShape, GOLDEN_RATIO, Graph, PhiResolvent, Wavenumber};
+
+use crate::adapter::engines;
 use crate::compare::{FILTER_TOLERANCE, assert_close};
+use crate::gate::LENGTHS;
 use crate::oracle;
+use crate::signals::noise;
 
-const ONE_DIMENSION: [usize; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
+const BLOCK: PhiResolvent = PhiResolvent {
+    phi: GOLDEN_RATIO,
+    wavenumber: Wavenumber::Cycles,
+    mode: FilterMode::Block,
+    measure: auricle::Measure::Nothing,
+    output: auricle::FilterOutput::Smoothed,
+};
 
 fn graph(shape: FrameShape, filter: PhiResolvent) -> Graph {
     Graph::new().input("in", shape).filter("filter", "in", filter).output("out", "filter")
 }
 
-fn unit(wavenumber: Wavenumber) -> f64 {
+/// k at one cycle per sample.
+pub(crate) fn unit(wavenumber: Wavenumber) -> f64 {
     match wavenumber {
         Wavenumber::Cycles => 1.0,
         Wavenumber::Nyquist => 2.0,
-        Wavenumber::Radians => std::f64::consts::TAU,
+        Wavenumber::Radians => TAU,
     }
 }
 
@@ -27,21 +38,122 @@ fn expected(shape: FrameShape, filter: &PhiResolvent, frame: &[f32]) -> Vec<f64>
     oracle::floats(&oracle::filter(&samples, shape.columns(), response), is_complex)
 }
 
-#[test]
-fn every_length_equals_the_oracle_on_every_device() {
-    let block = PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() };
-    let shapes = ONE_DIMENSION.iter().flat_map(|len| [FrameShape::real(*len), FrameShape::complex(*len)]);
+/// Filters frames on every device, and holds each against the oracle by itself.
+fn check(shape: FrameShape, filter: PhiResolvent, samples: &[f32]) {
+    let floats = shape.floats();
+    let right: Vec<Vec<f64>> = samples.chunks(floats).map(|frame| expected(shape, &filter, frame)).collect();
     for engine in engines() {
-        for shape in shapes.clone() {
-            let plan = engine.compile(&graph(shape, block)).expect("the graph should compile");
-            let frames = 5;
-            let samples = noise(frames * shape.floats(), shape.floats() as u64);
-            let output = plan.run(&[&samples], 1).expect("the run should succeed");
-            let cleaned = output.dense("out").expect("the output is there");
-            for (frame, cleaned) in samples.chunks(shape.floats()).zip(cleaned.chunks(shape.floats())) {
-                let what = format!("{} frames on {}", shape, engine.device().name);
-                assert_close(cleaned, &expected(shape, &block, frame), FILTER_TOLERANCE, &what);
+        let plan = engine.compile(&graph(shape, filter)).expect("the graph should compile");
+        let output = plan.run(&[samples], 1).expect("the run should succeed");
+        let cleaned = output.dense("out").expect("the output is there");
+        for (index, (cleaned, right)) in cleaned.chunks(floats).zip(&right).enumerate() {
+            let (name, phi, wavenumber) = (&engine.device().name, filter.phi, filter.wavenumber);
+            let what = format!("frame {index} of {shape}, phi {phi}, {wavenumber:?} on {name}");
+            assert_close(cleaned, right, FILTER_TOLERANCE, &what);
+        }
+    }
+}
+
+fn one_dimension() -> impl Iterator<Item = FrameShape> {
+    LENGTHS.iter().flat_map(|len| [FrameShape::real(*len), FrameShape::complex(*len)])
+}
+
+fn blocks() -> impl Iterator<Item = FrameShape> {
+    let sides = [(8, 8), (16, 64), (64, 16), (64, 64), (2, 2048), (2048, 2), (4, 1024), (1024, 2), (32, 2), (2, 32)];
+    sides.into_iter().flat_map(|(rows, columns)| {
+        [FrameShape::block(Domain::Real, rows, columns), FrameShape::block(Domain::Complex, rows, columns)]
+    })
+}
+
+#[test]
+fn every_length_equals_the_oracle_in_every_unit() {
+    for shape in one_dimension() {
+        for wavenumber in [Wavenumber::Cycles, Wavenumber::Nyquist, Wavenumber::Radians] {
+            check(shape, PhiResolvent { wavenumber, ..BLOCK }, &noise(5 * shape.floats(), shape.floats() as u64));
+        }
+    }
+}
+
+#[test]
+fn two_dimensional_blocks_equal_the_oracle() {
+    for shape in blocks() {
+        for wavenumber in [Wavenumber::Cycles, Wavenumber::Radians] {
+            check(shape, PhiResolvent { wavenumber, ..BLOCK }, &noise(3 * shape.floats(), shape.rows() as u64));
+        }
+    }
+}
+
+#[test]
+fn phi_from_a_millionth_to_a_million() {
+    for shape in [FrameShape::real(64), FrameShape::real(1024), FrameShape::complex(4096), FrameShape::complex(256)] {
+        for phi in [1e-6, 1e-3, 0.1, 10.0, 1e3, 1e6] {
+            for wavenumber in [Wavenumber::Cycles, Wavenumber::Radians] {
+                // With a steady part, since a huge phi leaves nothing else.
+                let samples: Vec<f32> = noise(3 * shape.floats(), 21).iter().map(|x| x + 0.5).collect();
+                check(shape, PhiResolvent { phi, wavenumber, ..BLOCK }, &samples);
             }
+        }
+    }
+}
+
+#[test]
+fn a_loud_neighbour_costs_a_quiet_frame_no_accuracy() {
+    for shape in one_dimension().chain(blocks().take(6)) {
+        let mut samples = noise(9 * shape.floats(), 22);
+        for frame in samples.chunks_mut(shape.floats()).skip(1).step_by(2) {
+            frame.iter_mut().for_each(|x| *x *= 1e-6);
+        }
+        check(shape, BLOCK, &samples);
+    }
+}
+
+#[test]
+fn any_level_does() {
+    for gain in [1e-25, 1e-9, 1e9, 1e25] {
+        for shape in [FrameShape::real(512), FrameShape::complex(4096)] {
+            let samples: Vec<f32> = noise(2 * shape.floats(), 23).iter().map(|x| x * gain).collect();
+            check(shape, BLOCK, &samples);
+        }
+    }
+}
+
+#[test]
+fn known_signals_come_out_as_known() {
+    let shape = FrameShape::real(256);
+    let tone = |bin: usize| (0..256).map(move |n| (TAU * (bin * n) as f64 / 256.0).cos() as f32);
+    let samples: Vec<f32> = [0, 1, 64, 100, 127, 128].into_iter().flat_map(tone).chain(vec![0.0; 256]).collect();
+    check(shape, BLOCK, &samples[..6 * 256]);
+    for engine in engines() {
+        let plan = engine.compile(&graph(shape, BLOCK)).expect("the graph should compile");
+        let output = plan.run(&[&samples], 1).expect("the run should succeed");
+        let cleaned = output.dense("out").expect("the output is there");
+        // By hand: a steady signal stays, the one at Nyquist shrinks to 1 / (1 + 1.618 / 4).
+        assert!(cleaned[..256].iter().all(|x| (x - 1.0).abs() < 1e-6), "a steady signal passes");
+        let nyquist = cleaned[5 * 256..6 * 256].iter().map(|x| x.abs());
+        assert!(nyquist.into_iter().all(|x| (x - 0.712).abs() < 1e-3), "Nyquist is damped to 0.712");
+        assert!(cleaned[6 * 256..].iter().all(|x| *x == 0.0), "silence stays silent");
+    }
+}
+
+#[test]
+fn the_response_is_what_its_documentation_says() {
+    for (wavenumber, at_nyquist) in
+        [(Wavenumber::Cycles, 0.712), (Wavenumber::Nyquist, 0.382), (Wavenumber::Radians, 0.059)]
+    {
+        let filter = PhiResolvent { wavenumber, ..BLOCK };
+        assert!((filter.response(0.5, 0.0) - at_nyquist).abs() < 5e-4, "{wavenumber:?} at Nyquist");
+        assert_eq!(filter.response(0.0, 0.0), 1.0, "{wavenumber:?} at 0");
+        assert_eq!(filter.response(-0.25, 0.1), filter.response(0.25, -0.1), "{wavenumber:?} is even");
+    }
+}
+
+#[test]
+fn a_filter_that_makes_no_sense_is_refused_by_name() {
+    for phi in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        for engine in engines() {
+            let filter = PhiResolvent { phi, ..BLOCK };
+            let error = engine.compile(&graph(FrameShape::real(64), filter)).expect_err("no such phi").to_string();
+            assert!(error.contains("`filter`") && error.contains("phi"), "{error}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::f64::consts::{PI, TAU};
 
 /// A complex number.
-pub type Complex = (f64, f64);
+pub(crate) type Complex = (f64, f64);
 
 fn multiply(a: Complex, b: Complex) -> Complex {
     (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
@@ -11,7 +11,7 @@ fn multiply(a: Complex, b: Complex) -> Complex {
 
 /// Discrete Fourier transform by recursion on even and odd samples; the length must be a power of two. With `sign`
 /// -1 the forward one, with +1 the inverse without its 1 / n.
-pub fn dft(samples: &[Complex], sign: f64) -> Vec<Complex> {
+pub(crate) fn dft(samples: &[Complex], sign: f64) -> Vec<Complex> {
     let len = samples.len();
     if len == 1 {
         return samples.to_vec();
@@ -27,7 +27,7 @@ pub fn dft(samples: &[Complex], sign: f64) -> Vec<Complex> {
 }
 
 /// The same over two dimensions, rows of `columns` samples.
-pub fn dft_2d(samples: &[Complex], columns: usize, sign: f64) -> Vec<Complex> {
+pub(crate) fn dft_2d(samples: &[Complex], columns: usize, sign: f64) -> Vec<Complex> {
     let rows = samples.len() / columns;
     let mut result: Vec<Complex> = samples.chunks(columns).flat_map(|row| dft(row, sign)).collect();
     for column in 0..columns {
@@ -40,18 +40,18 @@ pub fn dft_2d(samples: &[Complex], columns: usize, sign: f64) -> Vec<Complex> {
 }
 
 /// The frequency of bin `k` of `len`, in cycles per sample, -0.5 to 0.5, as `fftfreq` gives it.
-pub fn frequency(k: usize, len: usize) -> f64 {
+pub(crate) fn frequency(k: usize, len: usize) -> f64 {
     let signed = if 2 * k < len { k as f64 } else { k as f64 - len as f64 };
     signed / len as f64
 }
 
 /// The phi-resolvent at a frequency; `unit` is k at one cycle per sample (1, 2 or 2 pi).
-pub fn resolvent(phi: f64, unit: f64, column: f64, row: f64) -> f64 {
+pub(crate) fn resolvent(phi: f64, unit: f64, column: f64, row: f64) -> f64 {
     1.0 / (1.0 + phi * unit * unit * (column * column + row * row))
 }
 
 /// A frame multiplied in the frequency domain by `response(column frequency, row frequency)`, circularly.
-pub fn filter(samples: &[Complex], columns: usize, response: impl Fn(f64, f64) -> f64) -> Vec<Complex> {
+pub(crate) fn filter(samples: &[Complex], columns: usize, response: impl Fn(f64, f64) -> f64) -> Vec<Complex> {
     let rows = samples.len() / columns;
     let mut spectrum = dft_2d(samples, columns, -1.0);
     for (index, bin) in spectrum.iter_mut().enumerate() {
@@ -62,7 +62,7 @@ pub fn filter(samples: &[Complex], columns: usize, response: impl Fn(f64, f64) -
 }
 
 /// (sum over bins of weight * |X|^2, sum of |X|^2).
-pub fn powers(samples: &[Complex], columns: usize, weight: impl Fn(f64, f64) -> f64) -> (f64, f64) {
+pub(crate) fn powers(samples: &[Complex], columns: usize, weight: impl Fn(f64, f64) -> f64) -> (f64, f64) {
     let rows = samples.len() / columns;
     let spectrum = dft_2d(samples, columns, -1.0);
     spectrum.iter().enumerate().fold((0.0, 0.0), |(weighted, total), (index, bin)| {
@@ -73,7 +73,7 @@ pub fn powers(samples: &[Complex], columns: usize, weight: impl Fn(f64, f64) -> 
 }
 
 /// What a max-abs gate decides, from the definition: `true` for live. `None` for a frame that is not finite.
-pub fn gate(frames: &[&[f32]], threshold: f32, hold: usize) -> Vec<Option<bool>> {
+pub(crate) fn gate(frames: &[&[f32]], threshold: f32, hold: usize) -> Vec<Option<bool>> {
     let loud = |frame: &[f32]| frame.iter().any(|x| f64::from(*x).abs() > f64::from(threshold));
     let faulty = |frame: &[f32]| frame.iter().any(|x| !x.is_finite());
     let decide = |index: usize| {
@@ -84,7 +84,7 @@ pub fn gate(frames: &[&[f32]], threshold: f32, hold: usize) -> Vec<Option<bool>>
 }
 
 /// Floats as complex numbers: pairs, or real parts alone.
-pub fn complex(floats: &[f32], is_complex: bool) -> Vec<Complex> {
+pub(crate) fn complex(floats: &[f32], is_complex: bool) -> Vec<Complex> {
     if is_complex {
         return floats.chunks(2).map(|pair| (f64::from(pair[0]), f64::from(pair[1]))).collect();
     }
@@ -92,7 +92,7 @@ pub fn complex(floats: &[f32], is_complex: bool) -> Vec<Complex> {
 }
 
 /// And back.
-pub fn floats(samples: &[Complex], is_complex: bool) -> Vec<f64> {
+pub(crate) fn floats(samples: &[Complex], is_complex: bool) -> Vec<f64> {
     if is_complex {
         return samples.iter().flat_map(|(re, im)| [*re, *im]).collect();
     }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use auricle::format::{ByteOrder, Container, Domain, Encoding, SampleFormat, SignalSpec, Template};
+use auricle::Domain;
+use auricle::format::{ByteOrder, Container, Encoding, SampleFormat, SignalSpec, Template};
 use auricle::stage::{
     sink::{Sink, SinkOptions},
     source::{Source, SourceHints},
@@ -28,10 +29,7 @@ const ENCODINGS: [Encoding; 10] = [
 /// Bytes in, the same bytes out, through a reader and a writer of bare samples.
 fn copy(format: SampleFormat, bytes: Vec<u8>) -> Vec<u8> {
     let folder = folder();
-    let hints = SourceHints {
-        format: Some(format),
-        ..SourceHints::default()
-    };
+    let hints = SourceHints { format: Some(format), ..SourceHints::default() };
     let input = put(&folder, "in.bin", &bytes);
     let output = folder.path().join("out.bin");
     let mut source = Source::open(input, &hints).unwrap();
@@ -45,46 +43,23 @@ fn copy(format: SampleFormat, bytes: Vec<u8>) -> Vec<u8> {
 fn every_integer_of_8_16_and_24_bits_survives() {
     let bytes: Vec<u8> = (0..=u8::MAX).collect();
     for encoding in [Encoding::U8, Encoding::U8Centred, Encoding::I8] {
-        assert_eq!(
-            copy(SampleFormat::real(encoding), bytes.clone()),
-            bytes,
-            "{encoding:?}"
-        );
+        assert_eq!(copy(SampleFormat::real(encoding), bytes.clone()), bytes, "{encoding:?}");
     }
     let words: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
     for encoding in [Encoding::U16, Encoding::I16] {
-        assert_eq!(
-            copy(SampleFormat::real(encoding), words.clone()),
-            words,
-            "{encoding:?}"
-        );
+        assert_eq!(copy(SampleFormat::real(encoding), words.clone()), words, "{encoding:?}");
     }
-    let triples: Vec<u8> = (0..1_u32 << 24)
-        .flat_map(|v| v.to_le_bytes().into_iter().take(3))
-        .collect();
+    let triples: Vec<u8> = (0..1_u32 << 24).flat_map(|v| v.to_le_bytes().into_iter().take(3)).collect();
     let is_same = copy(SampleFormat::real(Encoding::I24), triples.clone()) == triples;
     assert!(is_same, "every 24-bit value should come back");
 }
 
 #[test]
 fn floats_survive_bit_by_bit() {
-    let patterns: Vec<u32> = [
-        0,
-        1,
-        0x8000_0000,
-        0x7F80_0000,
-        0xFF80_0000,
-        0x7FC0_1234,
-        0x7F80_0001,
-        0xFFFF_FFFF,
-        0x3F80_0000,
-        0x0000_FFFF,
-    ]
-    .into();
-    let bytes: Vec<u8> = patterns
-        .iter()
-        .flat_map(|bits| bits.to_le_bytes())
-        .collect();
+    let patterns: Vec<u32> =
+        [0, 1, 0x8000_0000, 0x7F80_0000, 0xFF80_0000, 0x7FC0_1234, 0x7F80_0001, 0xFFFF_FFFF, 0x3F80_0000, 0x0000_FFFF]
+            .into();
+    let bytes: Vec<u8> = patterns.iter().flat_map(|bits| bits.to_le_bytes()).collect();
     assert_eq!(copy(SampleFormat::F32, bytes.clone()), bytes, "f32");
     assert_eq!(copy(SampleFormat::CF32, bytes.clone()), bytes, "cf32");
 }
@@ -115,18 +90,11 @@ fn full_scale_rounding_and_nan_are_as_documented() {
         let folder = folder();
         let path = folder.path().join("out.f32");
         let template = Template::new(SignalSpec::raw(SampleFormat::F32, None, 1));
-        let options = SinkOptions {
-            format: Some(SampleFormat::real(encoding)),
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { format: Some(SampleFormat::real(encoding)), ..SinkOptions::default() };
         let mut sink = Sink::create(&path, &template, &options).unwrap();
         sink.write(&[value]).unwrap();
         sink.finish().unwrap();
-        assert_eq!(
-            fs::read(&path).unwrap(),
-            expected,
-            "{value} as {encoding:?}"
-        );
+        assert_eq!(fs::read(&path).unwrap(), expected, "{value} as {encoding:?}");
     }
 }
 
@@ -151,23 +119,10 @@ fn any_spec() -> impl Strategy<Value = (SignalSpec, &'static str)> {
             let is_wav = container == Container::Wav;
             let format = SampleFormat {
                 encoding: ENCODINGS[encoding],
-                domain: if is_complex && !is_wav {
-                    Domain::Complex
-                } else {
-                    Domain::Real
-                },
-                byte_order: if is_big {
-                    ByteOrder::Big
-                } else {
-                    ByteOrder::Little
-                },
+                domain: if is_complex && !is_wav { Domain::Complex } else { Domain::Real },
+                byte_order: if is_big { ByteOrder::Big } else { ByteOrder::Little },
             };
-            let spec = SignalSpec {
-                container,
-                format,
-                sample_rate_hz: Some(f64::from(rate)),
-                channels,
-            };
+            let spec = SignalSpec { container, format, sample_rate_hz: Some(f64::from(rate)), channels };
             (spec, name)
         },
     )
@@ -224,13 +179,9 @@ proptest! {
 fn hound_and_python_read_our_wav_files() {
     let folder = folder();
     let samples: Vec<f32> = (0..3 * 999_i16).map(|v| f32::from(v) / 4096.0).collect();
-    for (bits, encoding) in [
-        (8, Encoding::U8),
-        (16, Encoding::I16),
-        (24, Encoding::I24),
-        (32, Encoding::I32),
-        (32, Encoding::F32),
-    ] {
+    for (bits, encoding) in
+        [(8, Encoding::U8), (16, Encoding::I16), (24, Encoding::I24), (32, Encoding::I32), (32, Encoding::F32)]
+    {
         for channels in [1, 3] {
             let path = folder.path().join(format!("{encoding:?}-{channels}.wav"));
             let format = SampleFormat::real(encoding);
@@ -239,11 +190,7 @@ fn hound_and_python_read_our_wav_files() {
             write(&path, &spec, &samples, 100).unwrap();
             let reader = hound::WavReader::open(&path).unwrap();
             assert_eq!(reader.spec().bits_per_sample, bits, "{encoding:?}");
-            assert_eq!(
-                usize::from(reader.spec().channels),
-                channels,
-                "{encoding:?}"
-            );
+            assert_eq!(usize::from(reader.spec().channels), channels, "{encoding:?}");
             assert_eq!(reader.len() as usize, samples.len(), "{encoding:?}");
             let ours = drain(&mut open(&path).unwrap(), 7).unwrap();
             let theirs: Vec<f32> = match encoding {
@@ -266,19 +213,11 @@ fn hound_and_python_read_our_wav_files() {
 fn python_agrees(path: &std::path::Path, bytes: u16, len: usize) {
     let script = "import sys,wave; w=wave.open(sys.argv[1]); p=w.getparams(); \
                   print(p.nchannels,p.sampwidth,p.framerate,len(w.readframes(p.nframes)))";
-    let run = std::process::Command::new("python3")
-        .args(["-c", script])
-        .arg(path)
-        .output();
+    let run = std::process::Command::new("python3").args(["-c", script]).arg(path).output();
     match run {
         Ok(output) if output.status.success() => {
             let expected = format!("1 {bytes} 48000 {}\n", len * usize::from(bytes));
-            assert_eq!(
-                String::from_utf8_lossy(&output.stdout),
-                expected,
-                "{}",
-                path.display()
-            );
+            assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{}", path.display());
         }
         _ => eprintln!("SKIPPED: no python3 to compare with"),
     }

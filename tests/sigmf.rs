@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use auricle::Error;
-use auricle::format::{ByteOrder, Container, Domain, Encoding, SampleFormat, SignalSpec, Template};
+use auricle::Domain;
+use auricle::format::{ByteOrder, Container, Encoding, FileError, SampleFormat, SignalSpec, Template};
 use auricle::stage::{
     sink::{Sink, SinkOptions},
     source::{Source, SourceHints},
@@ -39,96 +39,22 @@ fn either_half_or_the_base_name_will_do() {
 fn datatypes_are_read() {
     let big = ByteOrder::Big;
     for (name, encoding, domain, order, bytes, expected) in [
-        (
-            "rf32_le",
-            Encoding::F32,
-            Domain::Real,
-            ByteOrder::Little,
-            &[0, 0, 0, 0x3F][..],
-            0.5,
-        ),
-        (
-            "cf32_be",
-            Encoding::F32,
-            Domain::Complex,
-            big,
-            &[0x3F, 0, 0, 0],
-            0.5,
-        ),
-        (
-            "ci16_le",
-            Encoding::I16,
-            Domain::Complex,
-            ByteOrder::Little,
-            &[0, 0x40],
-            0.5,
-        ),
+        ("rf32_le", Encoding::F32, Domain::Real, ByteOrder::Little, &[0, 0, 0, 0x3F][..], 0.5),
+        ("cf32_be", Encoding::F32, Domain::Complex, big, &[0x3F, 0, 0, 0], 0.5),
+        ("ci16_le", Encoding::I16, Domain::Complex, ByteOrder::Little, &[0, 0x40], 0.5),
         ("ri16_be", Encoding::I16, Domain::Real, big, &[0x40, 0], 0.5),
-        (
-            "cu8",
-            Encoding::U8Centred,
-            Domain::Complex,
-            ByteOrder::Little,
-            &[255],
-            1.0,
-        ),
-        (
-            "ru8",
-            Encoding::U8,
-            Domain::Real,
-            ByteOrder::Little,
-            &[192],
-            0.5,
-        ),
-        (
-            "ci8",
-            Encoding::I8,
-            Domain::Complex,
-            ByteOrder::Little,
-            &[0x40],
-            0.5,
-        ),
-        (
-            "cu16_le",
-            Encoding::U16,
-            Domain::Complex,
-            ByteOrder::Little,
-            &[0, 0xC0],
-            0.5,
-        ),
-        (
-            "ri32_be",
-            Encoding::I32,
-            Domain::Real,
-            big,
-            &[0x40, 0, 0, 0],
-            0.5,
-        ),
-        (
-            "ru32_le",
-            Encoding::U32,
-            Domain::Real,
-            ByteOrder::Little,
-            &[0, 0, 0, 0xC0],
-            0.5,
-        ),
-        (
-            "rf64_be",
-            Encoding::F64,
-            Domain::Real,
-            big,
-            &[0x3F, 0xE0, 0, 0, 0, 0, 0, 0],
-            0.5,
-        ),
+        ("cu8", Encoding::U8Centred, Domain::Complex, ByteOrder::Little, &[255], 1.0),
+        ("ru8", Encoding::U8, Domain::Real, ByteOrder::Little, &[192], 0.5),
+        ("ci8", Encoding::I8, Domain::Complex, ByteOrder::Little, &[0x40], 0.5),
+        ("cu16_le", Encoding::U16, Domain::Complex, ByteOrder::Little, &[0, 0xC0], 0.5),
+        ("ri32_be", Encoding::I32, Domain::Real, big, &[0x40, 0, 0, 0], 0.5),
+        ("ru32_le", Encoding::U32, Domain::Real, ByteOrder::Little, &[0, 0, 0, 0xC0], 0.5),
+        ("rf64_be", Encoding::F64, Domain::Real, big, &[0x3F, 0xE0, 0, 0, 0, 0, 0, 0], 0.5),
     ] {
         let folder = folder();
         let path = pair(&folder, &metadata(name), &bytes.repeat(2));
         let mut source = open(&path).unwrap();
-        let format = SampleFormat {
-            encoding,
-            domain,
-            byte_order: order,
-        };
+        let format = SampleFormat { encoding, domain, byte_order: order };
         assert_eq!(source.spec().format, format, "{name}");
         assert_eq!(drain(&mut source, 9).unwrap(), [expected; 2], "{name}");
 
@@ -136,11 +62,7 @@ fn datatypes_are_read() {
         let mut sink = Sink::create(&output, source.template(), &SinkOptions::default()).unwrap();
         sink.write(&[expected; 2]).unwrap();
         sink.finish().unwrap();
-        assert_eq!(
-            fs::read(&output).unwrap(),
-            bytes.repeat(2),
-            "{name} keeps its type"
-        );
+        assert_eq!(fs::read(&output).unwrap(), bytes.repeat(2), "{name} keeps its type");
     }
 }
 
@@ -181,26 +103,16 @@ fn metadata_is_carried_over() {
     ]);
     expected["captures"] = json!([{ "core:sample_start": 100, "core:frequency": 1090000000.0 }]);
     let ours = &written["annotations"][0];
-    assert_eq!(
-        (&ours["core:sample_start"], &ours["core:sample_count"]),
-        (&json!(100), &json!(2)),
-        "{ours}"
-    );
+    assert_eq!((&ours["core:sample_start"], &ours["core:sample_count"]), (&json!(100), &json!(2)), "{ours}");
     let mut compared = written.clone();
     compared["annotations"].as_array_mut().unwrap().remove(0);
     compared["global"]["core:sha512"] = sha512.into();
     assert_eq!(compared, expected, "all else is as it was");
-    assert!(
-        text.find("zebra") < text.find("global"),
-        "in the order it was"
-    );
+    assert!(text.find("zebra") < text.find("global"), "in the order it was");
 
     let sum = written["global"]["core:sha512"].as_str().unwrap();
     // sha512sum of 01 00 02 00 03 00 04 00
-    assert!(
-        sum.len() == 128 && sum.bytes().all(|digit| digit.is_ascii_hexdigit()),
-        "{sum}"
-    );
+    assert!(sum.len() == 128 && sum.bytes().all(|digit| digit.is_ascii_hexdigit()), "{sum}");
     let again = open(&output).unwrap();
     assert_eq!(again.total_samples(), Some(2), "our own output reads back");
 }
@@ -210,15 +122,8 @@ fn a_new_pair_has_what_the_standard_asks_for() {
     let folder = folder();
     let template = Template::new(SignalSpec::raw(SampleFormat::CU8, Some(2.4e6), 2));
     let output = folder.path().join("new.sigmf-data");
-    Sink::create(&output, &template, &SinkOptions::default())
-        .unwrap()
-        .finish()
-        .unwrap();
-    assert_eq!(
-        names_in(&folder),
-        ["new.sigmf-data", "new.sigmf-meta"],
-        "both halves"
-    );
+    Sink::create(&output, &template, &SinkOptions::default()).unwrap().finish().unwrap();
+    assert_eq!(names_in(&folder), ["new.sigmf-data", "new.sigmf-meta"], "both halves");
     let text = fs::read(folder.path().join("new.sigmf-meta")).unwrap();
     let written: Value = serde_json::from_slice(&text).unwrap();
     let global = &written["global"];
@@ -228,15 +133,8 @@ fn a_new_pair_has_what_the_standard_asks_for() {
     assert_eq!(global["core:version"], "1.2.0", "{global}");
     let of_nothing = "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
                       47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
-    assert_eq!(
-        global["core:sha512"], of_nothing,
-        "the known sum of no bytes"
-    );
-    assert_eq!(
-        written["captures"],
-        json!([{ "core:sample_start": 0 }]),
-        "{written}"
-    );
+    assert_eq!(global["core:sha512"], of_nothing, "the known sum of no bytes");
+    assert_eq!(written["captures"], json!([{ "core:sample_start": 0 }]), "{written}");
 }
 
 #[test]
@@ -264,14 +162,8 @@ fn bad_pairs_are_refused_in_one_line() {
         (with("core:sample_rate", "fast".into()), "above 0"),
         (with("core:num_channels", 0.into()), "1 to 65535"),
         (with("core:num_channels", json!(u64::MAX)), "1 to 65535"),
-        (
-            with("core:dataset", "../../etc/passwd".into()),
-            "without folders",
-        ),
-        (
-            with("core:dataset", "elsewhere.bin".into()),
-            "elsewhere.bin",
-        ),
+        (with("core:dataset", "../../etc/passwd".into()), "without folders"),
+        (with("core:dataset", "elsewhere.bin".into()), "elsewhere.bin"),
         (with("core:metadata_only", true.into()), "x.sigmf-data"),
         (late_header.to_string(), "first capture"),
     ] {
@@ -286,47 +178,21 @@ fn bad_pairs_are_refused_in_one_line() {
 #[test]
 fn halves_archives_and_rates_that_are_missing() {
     let folder = folder();
-    let path = put(
-        &folder,
-        "a.sigmf-meta",
-        metadata("cu8").to_string().as_bytes(),
-    );
-    assert!(
-        message_of(open(&path), "a.sigmf-meta").contains("a.sigmf-data"),
-        "no data"
-    );
+    let path = put(&folder, "a.sigmf-meta", metadata("cu8").to_string().as_bytes());
+    assert!(message_of(open(&path), "a.sigmf-meta").contains("a.sigmf-data"), "no data");
     let path = put(&folder, "b.sigmf-data", &[0; 4]);
-    assert!(
-        message_of(open(&path), "b.sigmf-data").contains("b.sigmf-meta"),
-        "no metadata"
-    );
+    assert!(message_of(open(&path), "b.sigmf-data").contains("b.sigmf-meta"), "no metadata");
     let neither = open(&folder.path().join("c.sigmf-meta"));
-    assert!(
-        matches!(neither, Err(Error::InputMissing { .. })),
-        "{neither:?}"
-    );
+    assert!(matches!(neither, Err(FileError::InputMissing { .. })), "{neither:?}");
     let archive = message_of(open(&put(&folder, "d.sigmf", b"tar")), "d.sigmf");
     assert!(archive.contains("tar xf"), "{archive}");
 
     let mut no_rate = metadata("cu8");
-    no_rate["global"]
-        .as_object_mut()
-        .unwrap()
-        .remove("core:sample_rate");
+    no_rate["global"].as_object_mut().unwrap().remove("core:sample_rate");
     let path = pair(&folder, &no_rate, &[0; 4]);
-    assert!(
-        message_of(open(&path), "x.sigmf-meta").contains("--sample-rate"),
-        "the fix"
-    );
-    let hints = SourceHints {
-        sample_rate_hz: Some(1e6),
-        ..SourceHints::default()
-    };
-    assert_eq!(
-        Source::open(&path, &hints).unwrap().spec().sample_rate_hz,
-        Some(1e6),
-        "given"
-    );
+    assert!(message_of(open(&path), "x.sigmf-meta").contains("--sample-rate"), "the fix");
+    let hints = SourceHints { sample_rate_hz: Some(1e6), ..SourceHints::default() };
+    assert_eq!(Source::open(&path, &hints).unwrap().spec().sample_rate_hz, Some(1e6), "given");
 }
 
 #[test]
@@ -337,18 +203,8 @@ fn data_that_is_too_short_or_ragged_is_told() {
     let path = pair(&folder, &long, &[0; 18]);
     let mut source = open(&path).unwrap();
     let warnings = source.take_warnings();
-    assert!(
-        warnings
-            .iter()
-            .any(|warning| warning.contains("speaks of 10")),
-        "{warnings:?}"
-    );
-    assert!(
-        warnings
-            .iter()
-            .any(|warning| warning.contains("last 2 bytes")),
-        "{warnings:?}"
-    );
+    assert!(warnings.iter().any(|warning| warning.contains("speaks of 10")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("last 2 bytes")), "{warnings:?}");
     assert_eq!(drain(&mut source, 3).unwrap().len(), 8, "four samples");
 }
 
@@ -360,10 +216,7 @@ fn neither_half_remains_when_the_second_fails() {
             put(&folder, "y.sigmf-data", b"older");
         }
         let template = Template::new(SignalSpec::raw(SampleFormat::CU8, Some(1.0), 1));
-        let options = SinkOptions {
-            force,
-            ..SinkOptions::default()
-        };
+        let options = SinkOptions { force, ..SinkOptions::default() };
         let output = folder.path().join("y.sigmf-meta");
         let sink = Sink::create(&output, &template, &options).unwrap();
         fs::create_dir(&output).unwrap();
@@ -373,11 +226,7 @@ fn neither_half_remains_when_the_second_fails() {
             false => assert_eq!(names_in(&folder), [""; 0], "neither"),
             true => {
                 assert_eq!(names_in(&folder), ["y.sigmf-data"], "what was there");
-                assert_eq!(
-                    fs::read(folder.path().join("y.sigmf-data")).unwrap(),
-                    b"older",
-                    "as it was"
-                );
+                assert_eq!(fs::read(folder.path().join("y.sigmf-data")).unwrap(), b"older", "as it was");
             }
         }
     }
@@ -394,16 +243,10 @@ fn the_logo_comes_out_as_it_went_in() {
     sink.write(&drain(&mut source, 777).unwrap()).unwrap();
     sink.finish().unwrap();
     let original = fs::read(shared.join("iq/sigmf_logo.sigmf-data")).unwrap();
-    assert!(
-        fs::read(folder.path().join("logo.sigmf-data")).unwrap() == original,
-        "data"
-    );
+    assert!(fs::read(folder.path().join("logo.sigmf-data")).unwrap() == original, "data");
     let written: Value = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
     let text = fs::read(shared.join("iq/sigmf_logo.sigmf-meta")).unwrap();
     let expected: Value = serde_json::from_slice(&text).unwrap();
     // The same data has the same sum, which proves the sum.
-    assert_eq!(
-        written["global"], expected["global"],
-        "no settings, no change"
-    );
+    assert_eq!(written["global"], expected["global"], "no settings, no change");
 }

@@ -3,13 +3,20 @@
 #![expect(
     clippy::cast_possible_truncation,
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test may stop at a surprise; Clippy's own exception leaves out what tests share"
 )]
 
-/// Picks the test adapters.
+/// Picks the test adapters, and compiles graphs for all of them.
 mod adapter;
+
+/// Signals to test with.
+mod signals;
+
+/// Signals pushed through a session, piece by piece.
+mod pieces;
 
 /// Slow definitions in f64.
 mod oracle;
@@ -17,8 +24,59 @@ mod oracle;
 /// Tolerances, and tests that they reject a wrong answer.
 mod compare;
 
-/// The phi-resolvent filter.
+/// The gate's decisions: thresholds, special values, every length.
+mod gate;
+
+/// The gate over time: hold, sessions, channels.
+mod hold;
+
+/// Frames that are not finite.
+mod faulty;
+
+/// Batches of every size: buckets, layouts, memory that is used again.
+mod batches;
+
+/// The phi-resolvent filter, frame by frame.
 mod filter;
+
+/// The phi-resolvent filter across frames.
+mod seamless;
+
+/// Coherence, and the damped energy with its gradient.
+mod measure;
+
+/// Kernels that users bring.
+mod custom;
+
+/// Custom kernels that are refused, and why.
+mod refusals;
+
+/// Graphs that are refused, and the node that is named.
+mod graph;
+
+/// Which device is opened.
+mod devices;
+
+/// Pipelines that are built once: in memory, and on disk.
+mod compile;
+
+/// Files for the tests of formats.
+mod files;
+
+/// WAV files.
+mod wav;
+
+/// Raw files, pipes and hints.
+mod raw;
+
+/// SigMF pairs.
+mod sigmf;
+
+/// Every format, there and back.
+mod round_trip;
+
+/// What a sink leaves behind.
+mod sink;
 
 /// The command line.
 #[cfg(feature = "cli")]

@@ -2,22 +2,16 @@
 
 use std::fs;
 
-use auricle::Error;
-use auricle::format::{Container, Encoding, SampleFormat, SignalSpec, Template};
+use auricle::format::{Container, Encoding, FileError, SampleFormat, SignalSpec, Template};
 use auricle::stage::{
     sink::{Sink, SinkOptions},
     source::{Source, SourceHints},
 };
 
-use crate::files::{
-    drain, fmt, folder, message_of, names_in, open, put, shared_data, wav_bytes, write,
-};
+use crate::files::{drain, fmt, folder, message_of, names_in, open, put, shared_data, wav_bytes, write};
 
 fn spec(encoding: Encoding, channels: usize) -> SignalSpec {
-    SignalSpec {
-        container: Container::Wav,
-        ..SignalSpec::raw(SampleFormat::real(encoding), Some(16_000.0), channels)
-    }
+    SignalSpec { container: Container::Wav, ..SignalSpec::raw(SampleFormat::real(encoding), Some(16_000.0), channels) }
 }
 
 fn written(encoding: Encoding, channels: usize, samples: &[f32]) -> Vec<u8> {
@@ -59,15 +53,10 @@ fn golden_headers() {
         data\x06\0\0\0\0\0\0\x40\0\x80";
     assert_eq!(bytes, expected, "16 bits, room for 64-bit lengths");
     let bytes = written(Encoding::F32, 3, &[0.0, 1.0, 2.0]);
-    let expected =
-        b"fmt \x28\0\0\0\xfe\xff\x03\0\x80\x3e\0\0\0\xee\x02\0\x0c\0\x20\0\x16\0\x20\0\0\0\0\0\
+    let expected = b"fmt \x28\0\0\0\xfe\xff\x03\0\x80\x3e\0\0\0\xee\x02\0\x0c\0\x20\0\x16\0\x20\0\0\0\0\0\
         \x03\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71fact\x04\0\0\0\x01\0\0\0data\x0c\0\0\0\
         \0\0\0\0\0\0\x80\x3f\0\0\0\x40";
-    assert_eq!(
-        &bytes[48..],
-        expected,
-        "float, extensible from 3 channels on"
-    );
+    assert_eq!(&bytes[48..], expected, "float, extensible from 3 channels on");
 }
 
 #[test]
@@ -87,11 +76,7 @@ fn other_chunks_are_skipped() {
     bytes.extend(b"cue \x04\0\0\0\x01\x02\x03\x04");
     let folder = folder();
     let mut source = open(&put(&folder, "x.wav", &bytes)).unwrap();
-    assert_eq!(
-        drain(&mut source, 3).unwrap().len(),
-        2,
-        "samples, and no chunk after them"
-    );
+    assert_eq!(drain(&mut source, 3).unwrap().len(), 2, "samples, and no chunk after them");
     assert_eq!(source.take_warnings(), [""; 0], "nothing odd");
 }
 
@@ -143,24 +128,13 @@ fn lying_lengths_give_what_is_there() {
         assert_eq!(source.total_samples(), Some(5), "{length}");
         assert_eq!(drain(&mut source, 2).unwrap().len(), 5, "{length}");
         let warnings = source.take_warnings();
-        assert!(
-            warnings[0].contains(&format!("promises {length} bytes")),
-            "{warnings:?}"
-        );
+        assert!(warnings[0].contains(&format!("promises {length} bytes")), "{warnings:?}");
 
         let piped = std::io::Cursor::new(bytes);
         let mut source = Source::from_reader("pipe", piped, &SourceHints::default()).unwrap();
-        assert_eq!(
-            drain(&mut source, 2).unwrap().len(),
-            5,
-            "{length} through a pipe"
-        );
+        assert_eq!(drain(&mut source, 2).unwrap().len(), 5, "{length} through a pipe");
         let is_told = !source.take_warnings().is_empty();
-        assert_eq!(
-            is_told,
-            matches!(length, 11 | 4000),
-            "{length}: the usual marks are no lies"
-        );
+        assert_eq!(is_told, matches!(length, 11 | 4000), "{length}: the usual marks are no lies");
     }
 }
 
@@ -181,15 +155,8 @@ fn odd_bytes_at_the_end_are_left_out() {
     let folder = folder();
     let path = put(&folder, "x.wav", &wav_bytes(&fmt(1, 2, 8000, 16), &[1; 11]));
     let mut source = open(&path).unwrap();
-    assert_eq!(
-        drain(&mut source, 9).unwrap().len(),
-        4,
-        "two whole sample times"
-    );
-    assert!(
-        source.take_warnings()[0].contains("last 3 bytes"),
-        "says so"
-    );
+    assert_eq!(drain(&mut source, 9).unwrap().len(), 4, "two whole sample times");
+    assert!(source.take_warnings()[0].contains("last 3 bytes"), "says so");
     assert_eq!(source.take_warnings(), [""; 0], "once");
 }
 
@@ -214,11 +181,7 @@ fn bad_headers_are_refused_in_one_line() {
         ("big endian", b"RIFX....WAVE".to_vec(), "RIFX"),
         ("avi", b"RIFF\0\0\0\0AVI LIST".to_vec(), "another kind"),
         ("header cut", b"RIFF\0\0\0\0WA".to_vec(), "12 bytes"),
-        (
-            "nothing after",
-            b"RIFF\0\0\0\0WAVE".to_vec(),
-            "a `fmt ` chunk",
-        ),
+        ("nothing after", b"RIFF\0\0\0\0WAVE".to_vec(), "a `fmt ` chunk"),
         ("no fmt", no_fmt, "before the data"),
         ("fmt after data", late_fmt, "before the data"),
         ("fmt too short", good(&[1; 15]), "16 bytes or more"),
@@ -236,11 +199,7 @@ fn bad_headers_are_refused_in_one_line() {
         ("unknown codec", good(&fmt(0x1234, 1, 8000, 16)), "0x1234"),
         ("short extensible", good(&short_extensible), "40 bytes"),
         ("foreign GUID", good(&guid), "GUID"),
-        (
-            "ds64 cut",
-            b"RF64\xff\xff\xff\xffWAVEds64\x04\0\0\0\0\0\0\0".to_vec(),
-            "ds64",
-        ),
+        ("ds64 cut", b"RF64\xff\xff\xff\xffWAVEds64\x04\0\0\0\0\0\0\0".to_vec(), "ds64"),
     ];
     for (what, bytes, expected) in cases {
         let folder = folder();
@@ -273,17 +232,11 @@ fn no_header_byte_can_cause_a_panic() {
 fn files_that_are_none_are_told_apart() {
     let folder = folder();
     let missing = open(&folder.path().join("none.wav"));
-    assert!(
-        matches!(missing, Err(Error::InputMissing { .. })),
-        "{missing:?}"
-    );
+    assert!(matches!(missing, Err(FileError::InputMissing { .. })), "{missing:?}");
     let directory = open(folder.path());
-    assert!(
-        matches!(directory, Err(Error::InputIsDirectory { .. })),
-        "{directory:?}"
-    );
+    assert!(matches!(directory, Err(FileError::InputIsDirectory { .. })), "{directory:?}");
     let empty = open(&put(&folder, "empty.wav", b""));
-    assert!(matches!(empty, Err(Error::InputEmpty { .. })), "{empty:?}");
+    assert!(matches!(empty, Err(FileError::InputEmpty { .. })), "{empty:?}");
 }
 
 #[test]
@@ -300,32 +253,18 @@ fn rf64_is_read() {
         let folder = folder();
         let mut source = open(&put(&folder, "x.wav", &bytes)).unwrap();
         assert_eq!(drain(&mut source, 9).unwrap().len(), 2, "{long}");
-        assert_eq!(
-            source.take_warnings().len(),
-            usize::from(long > 4),
-            "{long}"
-        );
+        assert_eq!(source.take_warnings().len(), usize::from(long > 4), "{long}");
     }
 }
 
 #[test]
 fn long_double_and_rate_hint() {
     let folder = folder();
-    let data: Vec<u8> = [0.5_f64, -2.0]
-        .iter()
-        .flat_map(|v| v.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = [0.5_f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
     let path = put(&folder, "x.wav", &wav_bytes(&fmt(3, 1, 0, 64), &data));
-    let hints = SourceHints {
-        sample_rate_hz: Some(8000.0),
-        ..SourceHints::default()
-    };
+    let hints = SourceHints { sample_rate_hz: Some(8000.0), ..SourceHints::default() };
     let mut source = Source::open(&path, &hints).unwrap();
-    assert_eq!(
-        source.spec().sample_rate_hz,
-        Some(8000.0),
-        "the hint fills the gap"
-    );
+    assert_eq!(source.spec().sample_rate_hz, Some(8000.0), "the hint fills the gap");
     assert_eq!(drain(&mut source, 1).unwrap(), [0.5, -2.0], "64-bit float");
     assert_eq!(source.take_warnings(), [""; 0], "a gap is no contradiction");
 }
@@ -355,11 +294,7 @@ fn what_no_wav_holds_is_refused() {
 #[test]
 fn real_recordings_come_out_as_they_went_in() {
     let Some(shared) = shared_data() else { return };
-    for name in [
-        "iq/sat_by701.wav",
-        "iq/sat_aausat_4.wav",
-        "iq/sat_gomx_1.wav",
-    ] {
+    for name in ["iq/sat_by701.wav", "iq/sat_aausat_4.wav", "iq/sat_gomx_1.wav"] {
         let bytes = fs::read(shared.join(name)).unwrap();
         assert!(copied(&bytes) == bytes, "{name}");
     }

@@ -19,6 +19,9 @@ mod pass;
 
 mod response;
 
+#[cfg(test)]
+mod tests;
+
 use crate::frame::Domain;
 use crate::memory::HostBuffer;
 use crate::simd::{Kernel, Simd, SimdLevel, Vector};

@@ -204,7 +204,12 @@ impl Recorder {
         let cleaned = self.buffer(format!("{}.cleaned", node.name), edge.shape);
         let powers_shape = FrameShape::real(2 * layout.windows_per_frame);
         let powers = self.buffer(format!("{}.powers", node.name), powers_shape);
-        self.step(node, filter_kernel(filter, edge.shape, layout), vec![edge.operand], vec![cleaned, powers]);
+        self.step(
+            node,
+            filter_kernel(filter, edge.shape, layout, edge.operand),
+            vec![edge.operand],
+            vec![cleaned, powers],
+        );
         self.edges.insert(node.name.clone(), Edge { operand: Operand::Buffer(cleaned), ..edge });
         if filter.measure != Measure::Nothing {
             let edge = Edge { operand: Operand::Buffer(powers), shape: powers_shape, gated: edge.gated };

@@ -62,3 +62,34 @@ pub(crate) fn resolve(
         .map_err(|error| error.to_string())?;
     Ok((module.into_owned(), info.into_owned()))
 }
+
+/// What tests read out of a module, to hold it against the Rust side.
+#[cfg(test)]
+pub(crate) mod inspect {
+    /// (name, offset) of each member of a struct, and its size.
+    pub(crate) type Members = (Vec<(String, usize)>, usize);
+
+    /// The members of a struct that holds words only.
+    pub(crate) fn members(module: &naga::Module, name: &str) -> Members {
+        let found = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(name));
+        let (_, ty) = found.unwrap_or_else(|| panic!("the module should have a struct `{name}`"));
+        let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("`{name}` should be a struct") };
+        let word = |member: &naga::StructMember| {
+            let inner = &module.types[member.ty].inner;
+            let is_u32 = *inner == naga::TypeInner::Scalar(naga::Scalar::U32);
+            assert!(is_u32, "`{name}` should hold words, not {inner:?}");
+            (member.name.clone().unwrap_or_default(), member.offset as usize)
+        };
+        (members.iter().map(word).collect(), *span as usize)
+    }
+
+    /// The value of a `const` of type u32.
+    pub(crate) fn constant(module: &naga::Module, name: &str) -> u32 {
+        let found = module.constants.iter().find(|(_, constant)| constant.name.as_deref() == Some(name));
+        let (_, constant) = found.unwrap_or_else(|| panic!("the module should have a constant `{name}`"));
+        match module.global_expressions[constant.init] {
+            naga::Expression::Literal(naga::Literal::U32(value)) => value,
+            ref other => panic!("`{name}` should be a literal, not {other:?}"),
+        }
+    }
+}

@@ -154,6 +154,9 @@ impl RunOutput {
             Place::Shared(_) => 0,
         };
         self.names = recording.outputs.iter().map(|port| (port.name.clone(), place_of(port.buffer))).collect();
+        // What an earlier plan put out besides is not of this size.
+        let places = recording.buffers.iter().filter(|buffer| matches!(buffer.place, Place::Output(_))).count();
+        self.places.truncate(places);
         for buffer in &recording.buffers {
             let Place::Output(place) = buffer.place else { continue };
             let floats = frames * buffer.shape.floats();

@@ -43,6 +43,9 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub(crate) use max_abs::max_abs_bits;
 
 /// One vector of `LANES` floats in a register.

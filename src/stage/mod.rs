@@ -7,3 +7,6 @@ pub mod gate;
 pub mod filter;
 
 pub mod sink;
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,33 @@ impl GateBuffers {
         Self { params, states, since_loud, arguments, readback, bind_group }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::limits::inspect::{constant, members};
+
+    #[test]
+    fn states_and_arguments_are_those_of_the_shader() {
+        let module = naga::front::wgsl::parse_str(gate::WGSL).expect("the gate should parse");
+        for (name, value) in [("QUIET", 0), ("LIVE", LIVE), ("FAULTY", FAULTY), ("ABSENT", ABSENT), ("HELD", HELD)] {
+            assert_eq!(constant(&module, name), value, "{name}");
+        }
+        let (fields, span) = members(&module, "DispatchArguments");
+        assert_eq!(span as u64, ARGUMENTS_BYTES, "the indirect arguments, then the count");
+        let expected = [("x", 0), ("y", 4), ("z", 8), ("live", 12)].map(|(name, at)| (name.to_owned(), at));
+        assert_eq!(fields, expected, "the count is read from the last four bytes");
+        let (fields, span) = members(&module, "DispatchShape");
+        let expected = [("items_per_frame", 0), ("items_per_workgroup", 4)].map(|(name, at)| (name.to_owned(), at));
+        assert_eq!((&fields[..], span), (&expected[..], 8), "written as pairs of words");
+    }
+
+    #[test]
+    fn a_state_survives_the_way_to_the_device_and_back() {
+        for state in [FrameState::Quiet, FrameState::Live, FrameState::Faulty] {
+            assert_eq!(decode_state(encode_state(Some(state))), (state, false), "known frames are not loud again");
+        }
+        assert_eq!(decode_state(LIVE), (FrameState::Live, true));
+        assert_eq!(decode_state(encode_state(None)), (FrameState::Quiet, false));
+    }
+}

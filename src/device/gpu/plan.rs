@@ -125,7 +125,9 @@ impl GpuPlan {
         let shapes = self.recording.inputs.iter().map(|(_, shape)| shape.floats());
         let floats = shapes.chain(self.recording.buffers.iter().map(|spec| spec.shape.floats())).max().unwrap_or(1);
         let most = (LARGEST_BUFFER_BYTES / (floats * size_of::<f32>())).clamp(1, gate::MOST_FRAMES / 2 - 2);
-        let mut sizes: Vec<usize> = wanted.iter().map(|size| (*size).clamp(1, most)).collect();
+        // A piece that is gated on the device brings two frames of context, and at least one frame and the next.
+        let least = if self.gate_on == GatePlacement::Device { CONTEXT_LEN + 2 } else { 1 };
+        let mut sizes: Vec<usize> = wanted.iter().map(|size| (*size).clamp(least, most.max(least))).collect();
         sizes.sort_unstable();
         sizes.dedup();
         if sizes.is_empty() {
@@ -134,7 +136,6 @@ impl GpuPlan {
         for units in sizes {
             // A frame comes with its neighbours; side by side they are shared, far apart they are not.
             let slots = if self.recording.looks_at_neighbours { 2 * units + 2 } else { units };
-            let slots = if self.gate_on == GatePlacement::Device { slots.max(units + 3) } else { slots };
             let sets = (0..IN_FLIGHT).map(|_| {
                 let gate = self.gate_pipelines.as_ref();
                 BufferSet::new(&self.shared, &self.recording, &self.pipelines, gate, units, slots)
@@ -249,7 +250,8 @@ fn next_piece(live: &[LiveRow], first: usize, most_units: usize, most_slots: usi
         }))
     };
     for row in &live[first..] {
-        if piece.list.len() == most_units || piece.slots.len() + 3 > most_slots.max(3) {
+        let needed = 1 + usize::from(row.has_previous) + usize::from(row.has_next);
+        if piece.list.len() == most_units || piece.slots.len() + needed > most_slots {
             break;
         }
         let at = |row_index| (row.channel, row_index);
@@ -499,6 +501,8 @@ struct DevicePiece {
     rows: Range<usize>,
     /// Of those, the ones whose results are wanted.
     emit: Range<usize>,
+    /// The last row only comes along as a neighbour: the next piece decides it.
+    has_row_ahead: bool,
 }
 
 /// Splits a batch into pieces of at most `slots` frames: whole rows of several channels, or runs of one row. A run
@@ -512,6 +516,7 @@ fn device_pieces(batch: &Batch<'_>, slots: usize) -> Vec<DevicePiece> {
             channels: first..(first + together).min(batch.channels),
             rows: 0..rows,
             emit: batch.emit.clone(),
+            has_row_ahead: false,
         };
         return starts.map(piece).collect();
     }
@@ -527,6 +532,7 @@ fn device_pieces(batch: &Batch<'_>, slots: usize) -> Vec<DevicePiece> {
                 // A frame is emitted by the run that holds it; frames of the session's context by the first.
                 emit: if index == 0 { batch.emit.start } else { run.start.max(batch.emit.start) }
                     ..if index == last_run { batch.emit.end } else { run.end.min(batch.emit.end) },
+                has_row_ahead: run.end < rows,
             };
         runs.iter().enumerate().map(piece).filter(|piece| !piece.emit.is_empty() || piece.rows.len() > CONTEXT_LEN)
     };
@@ -556,7 +562,7 @@ impl GpuPlan {
             since_loud: (0..batch.channels).map(|channel| batch.since_loud(channel)).collect(),
         };
         let results: Mutex<Vec<Vec<f32>>> = Mutex::new(vec![Vec::new(); self.buckets[largest][0].outputs.len()]);
-        for piece in device_pieces(batch, slots.max(CONTEXT_LEN + 2)) {
+        for piece in device_pieces(batch, slots) {
             self.gate_piece(batch, &piece, &mut known, &results)?;
         }
         let start = Instant::now();
@@ -723,8 +729,7 @@ impl GpuPlan {
             let (state, loud) = gate::decode_state(*word);
             let is_new = *row >= piece.rows.start + CONTEXT_LEN;
             live += usize::from(piece.emit.contains(row) && state == FrameState::Live);
-            // The frame after a run comes along as a neighbour; the next run decides it again.
-            let is_ahead = *row + 1 == piece.rows.end && piece.rows.end < batch.rows();
+            let is_ahead = piece.has_row_ahead && *row + 1 == piece.rows.end;
             if is_new && !is_ahead {
                 known.states[*channel][*row] = Some(state);
                 let since = &mut known.since_loud[*channel];

@@ -9,7 +9,7 @@ use super::{Measure, PhiResolvent, WindowLayout};
 use crate::error::Result;
 use crate::fft::{Power, Scratch, SpectralFilter, WindowShape};
 use crate::frame::{Domain, FrameShape};
-use crate::graph::recording::{FrameRef, Kernel, Table, Twin, TwinCall, TwinOperand, TwinWorker};
+use crate::graph::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker};
 use crate::simd::SimdLevel;
 
 /// The filter kernel with all the source it includes.
@@ -165,8 +165,13 @@ fn word(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// The kernel for frames of this shape; `filter` has been checked against it.
-pub(crate) fn filter_kernel(filter: &PhiResolvent, shape: FrameShape, layout: WindowLayout) -> Kernel {
+/// The kernel for frames of this shape; `filter` has been checked against it. `operand` is what it reads.
+pub(crate) fn filter_kernel(
+    filter: &PhiResolvent,
+    shape: FrameShape,
+    layout: WindowLayout,
+    operand: Operand,
+) -> Kernel {
     let transform = DeviceTransform::new(shape, layout);
     let measures = filter.measure != Measure::Nothing;
     let part = transform.tile_part();
@@ -185,6 +190,7 @@ pub(crate) fn filter_kernel(filter: &PhiResolvent, shape: FrameShape, layout: Wi
         ("MEASURE", u32::from(measures)),
         ("SPLIT", u32::from(transform.split)),
         ("SPLIT_MASK", split_mask),
+        ("SIDE_BY_SIDE", u32::from(matches!(operand, Operand::Buffer(_)))),
     ];
     let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
     Kernel {

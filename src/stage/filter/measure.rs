@@ -8,7 +8,7 @@
 use super::{FilterMode, FilterOutput, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::error::Result;
 use crate::frame::FrameShape;
-use crate::graph::recording::{Kernel, TwinCall, TwinOperand};
+use crate::graph::recording::{Kernel, Operand, TwinCall, TwinOperand};
 use crate::simd::SimdLevel;
 
 /// Coherence of what the pairs were measured on, 0 to 1: `sum R |X|^2 / sum |X|^2`, with R the resolvent of phi the
@@ -70,7 +70,7 @@ fn filter_one(filter: &PhiResolvent, shape: FrameShape, frame: &[f32]) -> Result
             actual: frame.len().to_string(),
         });
     }
-    let kernel: Kernel = filter_kernel(filter, shape, WindowLayout::new(filter, shape)?);
+    let kernel: Kernel = filter_kernel(filter, shape, WindowLayout::new(filter, shape)?, Operand::Buffer(0));
     let (mut cleaned, mut powers) = (vec![0.0; shape.floats()], vec![0.0; 2]);
     kernel.twin.worker(SimdLevel::detect()).run(&mut TwinCall {
         frames: 1,

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 
 pub(crate) use kernel::filter_kernel;
+#[cfg(test)]
+pub(crate) use kernel::{FilterParams, WGSL};
 pub(crate) use window::WindowLayout;
 
 /// The golden ratio, `(1 + sqrt 5) / 2`: the filter's strength unless set.

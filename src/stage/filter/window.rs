@@ -8,15 +8,18 @@
 //! ```
 //!
 //! The filter's impulse response never ends: at Nyquist the response, continued periodically, has a kink, which makes
-//! a tail that falls as 1 / n^2, and a large phi makes an exponential one. The margin is long enough when what lies
-//! beyond it, on either side, has at most `TAIL_TOLERANCE` of the response's root energy.
+//! a tail that falls as 1 / n^2, and a large phi makes an exponential one. What the windows of a layout miss of it, or
+//! bring in from their other end, is its error, as a share of the response's root energy: the shortest windows are
+//! taken whose error is at most `WANTED`, else the best ones, if theirs is at most `TOLERATED`.
 
 use super::PhiResolvent;
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, LONGEST_FRAME};
 
-/// Half the promised 1e-4, since a circular transform also brings the tail back in from the other side.
-const TAIL_TOLERANCE: f64 = 0.5e-4;
+/// Half the promised 1e-4: an error is what white noise gives on average, and a short signal can fare worse.
+const WANTED: f64 = 0.5e-4;
+/// Of frames so short that a window sees no farther than their neighbours, however long it is.
+const TOLERATED: f64 = 0.8e-4;
 /// Length at which the impulse response is sampled: far longer than any margin that is accepted.
 const PROBE_LEN: usize = 1 << 15;
 
@@ -39,44 +42,70 @@ impl WindowLayout {
         if shape.rows() > 1 {
             return Err(Error::setting("the filter's mode", "Seamless", "two-dimensional blocks need `Block`"));
         }
-        let needed = margin_for(filter);
+        let tails = Tails::of(filter);
         let candidates = [(len, len / 2), (2 * len, len), (4 * len, len)];
-        candidates
-            .into_iter()
-            .map(|(window_len, hop)| Self {
-                window_len,
-                windows_per_frame: len / hop,
-                hop,
-                margin: (window_len - hop) / 2,
-            })
-            // Samples beyond the neighbouring frame read as zeros, so a margin is worth at most one frame.
-            .find(|layout| layout.margin.min(len) >= needed && layout.window_len <= LONGEST_FRAME)
-            .ok_or_else(|| {
-                Error::setting(
-                    "the filter's phi",
-                    filter.phi,
-                    format!(
-                        "in this unit of k a seamless filter then reaches {needed} samples to each side, too far for \
-                         frames of {len}: use longer frames, a smaller phi, or block mode"
-                    ),
-                )
-            })
+        let mut layouts = Vec::new();
+        for (window_len, hop) in candidates.into_iter().filter(|(window_len, _)| *window_len <= LONGEST_FRAME) {
+            let layout = Self { window_len, windows_per_frame: len / hop, hop, margin: (window_len - hop) / 2 };
+            layouts.push((tails.error_of(&layout, len), layout));
+        }
+        let wanted = layouts.iter().find(|(error, _)| *error <= WANTED);
+        let best = layouts.iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(error, _)| *error <= TOLERATED);
+        wanted.or(best).map(|(_, layout)| *layout).ok_or_else(|| {
+            Error::setting(
+                "the filter's phi",
+                filter.phi,
+                format!(
+                    "in this unit of k a seamless filter then reaches {} samples to each side, too far for \
+                         frames of {len}: use longer frames, a smaller phi, or block mode",
+                    tails.reach()
+                ),
+            )
+        })
     }
 }
 
-/// The shortest margin that leaves at most the tolerated tail outside.
-fn margin_for(filter: &PhiResolvent) -> usize {
-    let response = impulse_response(filter);
-    let energy: f64 = response.iter().map(|value| value * value).sum();
-    let tolerated = energy * TAIL_TOLERANCE * TAIL_TOLERANCE;
-    let mut beyond = 0.0;
-    for n in (1..PROBE_LEN / 2).rev() {
-        beyond += 2.0 * response[n] * response[n];
-        if beyond > tolerated {
-            return n;
+/// How much of the impulse response's energy lies far out.
+struct Tails {
+    /// For each n, the share of the energy at n or beyond, on one side.
+    beyond: Vec<f64>,
+}
+
+impl Tails {
+    fn of(filter: &PhiResolvent) -> Self {
+        let response = impulse_response(filter);
+        let energy: f64 = response.iter().map(|value| value * value).sum();
+        let mut beyond = vec![0.0; PROBE_LEN / 2 + 1];
+        for n in (0..PROBE_LEN / 2).rev() {
+            beyond[n] = beyond[n + 1] + response[n] * response[n] / energy;
         }
+        Self { beyond }
     }
-    0
+
+    fn share(&self, from: usize) -> f64 {
+        self.beyond[from.min(self.beyond.len() - 1)]
+    }
+
+    /// Relative error of a frame of white noise, root mean square. Samples beyond the neighbouring frames read as
+    /// zeros, so a window sees no farther than those.
+    fn error_of(&self, layout: &WindowLayout, frame_len: usize) -> f64 {
+        let at = |position: usize| {
+            // From the start of the previous frame.
+            let window = frame_len + position / layout.hop * layout.hop;
+            let begin = window.saturating_sub(layout.margin);
+            let end = (window + layout.window_len - layout.margin).min(3 * frame_len);
+            let (before, after) = (frame_len + position - begin, end - frame_len - position - 1);
+            let missed = self.share(before + 1) + self.share(after + 1);
+            let wrapped = self.share(layout.window_len - before) + self.share(layout.window_len - after);
+            missed + wrapped
+        };
+        ((0..frame_len).map(at).sum::<f64>() / frame_len as f64).sqrt()
+    }
+
+    /// The distance beyond which, on either side, no more lies than is tolerated.
+    fn reach(&self) -> usize {
+        self.beyond.partition_point(|share| 2.0 * share > WANTED * WANTED)
+    }
 }
 
 /// The inverse transform of the response, by a cosine sum in O(n log n): the response is real and even.

@@ -1,0 +1,139 @@
+//! Parameter structs and bindings, member by member: Rust against the naga module.
+
+use std::mem::offset_of;
+
+use super::{FrameShape, filter_of};
+use crate::graph::gather_kernel;
+use crate::graph::limits::inspect::{Members, constant, members};
+use crate::graph::recording::{Kernel, NO_SLOT, Unit};
+use crate::stage::filter::{FilterMode, FilterParams, Measure, WGSL};
+use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
+
+fn parse(wgsl: &str) -> naga::Module {
+    naga::front::wgsl::parse_str(wgsl).expect("our kernels should parse")
+}
+
+macro_rules! rust_members {
+    ($type:ident { $($field:ident),* $(,)? }) => {{
+        // Names every field, so that a new one does not go unnoticed.
+        let $type { $($field: _),* } = bytemuck::Zeroable::zeroed();
+        (vec![$((stringify!($field).to_owned(), offset_of!($type, $field))),*], size_of::<$type>())
+    }};
+}
+
+#[test]
+fn structs_have_one_field_list_in_both_languages() {
+    let gate = parse(gate::WGSL);
+    let params: Members = rust_members!(GateParams {
+        frames,
+        row_len,
+        context_len,
+        emit_begin,
+        emit_end,
+        frame_quads,
+        threshold_bits,
+        hold,
+        quiet_neighbours,
+        dispatches,
+    });
+    assert_eq!(members(&gate, "GateParams"), params);
+    let unit: Members = rust_members!(Unit { slot, previous, next, frame });
+    let filter = parse(WGSL);
+    for module in [&gate, &filter, &parse(&gather_kernel(FrameShape::real(64)).wgsl)] {
+        assert_eq!(members(module, "Unit"), unit);
+    }
+    let params: Members = rust_members!(FilterParams { count, windows_per_frame, frame_len, hop, margin });
+    assert_eq!(members(&filter, "FilterParams"), params);
+}
+
+#[test]
+fn a_moved_field_would_be_noticed() {
+    let swapped =
+        gate::WGSL.replacen("row_len: u32,\n    context_len: u32,", "context_len: u32,\n    row_len: u32,", 1);
+    assert_ne!(swapped, gate::WGSL, "the fields were swapped");
+    assert_ne!(members(&parse(&swapped), "GateParams"), members(&parse(gate::WGSL), "GateParams"));
+}
+
+fn word(value: usize) -> u32 {
+    u32::try_from(value).expect("it should be small")
+}
+
+/// The words that a kernel brings, as they lie in its uniform.
+fn uniform(kernel: &Kernel) -> Vec<u32> {
+    std::iter::once(0).chain(kernel.params.iter().copied()).collect()
+}
+
+#[test]
+fn parameters_that_are_written_as_words_are_in_the_structs_order() {
+    for shape in [FrameShape::real(64), FrameShape::complex(256), FrameShape::real(4096)] {
+        let (layout, kernel) =
+            filter_of(shape, FilterMode::Seamless, Measure::Nothing).expect("the default filter has a layout");
+        let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
+        let params = FilterParams {
+            count: 0,
+            windows_per_frame: word(layout.windows_per_frame),
+            frame_len: pairs(shape.len()),
+            hop: pairs(layout.hop),
+            margin: pairs(layout.margin),
+        };
+        assert_eq!(uniform(&kernel), bytemuck::cast_slice::<_, u32>(&[params]), "{shape}");
+    }
+    let gather = gather_kernel(FrameShape::complex(256));
+    let (fields, span) = members(&parse(&gather.wgsl), "GatherParams");
+    assert_eq!(fields, [("count".to_owned(), 0), ("frame_len".to_owned(), 4)]);
+    assert_eq!((uniform(&gather), span), (vec![0, 512], 8), "floats, not samples");
+}
+
+#[test]
+fn constants_are_the_same_in_both_languages() {
+    let gate = parse(gate::WGSL);
+    assert_eq!(constant(&gate, "NO_SLOT"), NO_SLOT);
+    assert_eq!(constant(&gate, "ALWAYS_LOUD"), ALWAYS_LOUD);
+    assert_eq!(constant(&gate, "INFINITY_BITS"), f32::INFINITY.to_bits());
+    assert!(constant(&gate, "WIDEST_DISPATCH") <= 65_535, "within the limit of every adapter");
+    let kept = u64::from(constant(&parse(WGSL), "KEPT_LEN"));
+    for filter in super::filters() {
+        if filter.constant("SPLIT") == 1 {
+            let per_invocation = filter.constant("TILE_LEN") / filter.constant("WORKGROUP_SIZE");
+            assert_eq!(per_invocation, kept, "{} keeps all of its tile", filter.name);
+        }
+    }
+}
+
+/// Name and kind of each binding, in order: `u` uniform, `r` read, `w` written.
+fn bindings(wgsl: &str) -> Vec<(String, char)> {
+    let module = parse(wgsl);
+    let mut found: Vec<(u32, String, char)> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| {
+            let binding = variable.binding.as_ref()?;
+            assert_eq!(binding.group, 0, "everything is in group 0");
+            let kind = match variable.space {
+                naga::AddressSpace::Uniform => 'u',
+                naga::AddressSpace::Storage { access } if access.contains(naga::StorageAccess::STORE) => 'w',
+                _ => 'r',
+            };
+            Some((binding.binding, variable.name.clone().unwrap_or_default(), kind))
+        })
+        .collect();
+    found.sort_unstable();
+    assert!(found.iter().map(|(binding, ..)| *binding).eq(0..word(found.len())), "no gaps: {found:?}");
+    found.into_iter().map(|(_, name, kind)| (name, kind)).collect()
+}
+
+#[test]
+fn bindings_are_params_units_operands_tables_results() {
+    let (_, filter) = filter_of(FrameShape::real(64), FilterMode::Block, Measure::Coherence).expect("it has a layout");
+    for (kernel, operands, results) in [(filter, 1, 2), (gather_kernel(FrameShape::real(64)), 1, 1)] {
+        let bindings = bindings(&kernel.wgsl);
+        let read = usize::from(kernel.reads_units) + operands + kernel.tables.len();
+        let kinds: String = bindings.iter().map(|(_, kind)| *kind).collect();
+        assert_eq!(kinds, format!("u{}{}", "r".repeat(read), "w".repeat(results)), "{}", kernel.name);
+        assert_eq!(bindings[0].0, "params", "{}", kernel.name);
+        assert_eq!(bindings[1].0, "units", "{}", kernel.name);
+        let tables: Vec<&str> = kernel.tables.iter().map(|table| table.label).collect();
+        let named: Vec<&str> = bindings[2 + operands..][..tables.len()].iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(named, tables, "{}", kernel.name);
+    }
+}

@@ -1,0 +1,198 @@
+//! Kernels that users bring: the device and the closure compute the same, wherever the gate stands.
+
+use auricle::{
+    CustomKernel, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, PhiResolvent, Quiet, RunOutput, Threshold,
+};
+
+use crate::adapter::plans;
+use crate::compare::assert_same_bits;
+use crate::signals::{bursts, noise};
+
+/// Bindings and entry point around `body`, which computes `value` of float `i` of frame `frame`.
+pub(crate) fn wgsl(fields: &str, sources: usize, body: &str) -> String {
+    let source = |index| format!("@group(0) @binding({}) var<storage, read> source_{index}: array<f32>;\n", index + 1);
+    let sources_text: String = (0..sources).map(source).collect();
+    let result = sources + 1;
+    format!(
+        "struct Params {{ count: u32, frame_len: u32, {fields} }}
+         @group(0) @binding(0) var<uniform> params: Params;
+         {sources_text}
+         @group(0) @binding({result}) var<storage, read_write> result: array<f32>;
+         @compute @workgroup_size(64)
+         fn compute(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+                    @builtin(local_invocation_index) lane: u32) {{
+             let frame = flat_workgroup(id, count);
+             if frame >= params.count {{ return; }}
+             for (var i = lane; i < params.frame_len; i += 64u) {{
+                 var value = 0.0;
+                 {body}
+                 result[frame * params.frame_len + i] = value;
+             }}
+         }}"
+    )
+}
+
+/// Exact in f32, so that every device gives the same bits: a product with a power of two, and a sign.
+fn gain() -> CustomKernel {
+    let body = "value = params.gain * f32(params.sign) * source_0[frame * params.frame_len + i];";
+    CustomKernel::new(&wgsl("gain: f32, sign: i32, unused: u32", 1, body), |sources, result| {
+        result.iter_mut().zip(sources[0]).for_each(|(y, x)| *y = -4.0 * x);
+    })
+    .param(4.0_f32)
+    .param(-1_i32)
+    .param(7_u32)
+}
+
+/// The largest of each of `parts` equal parts of a frame.
+fn peaks(len: usize, parts: usize) -> CustomKernel {
+    let part = len / parts;
+    let body = format!(
+        "for (var k = 0u; k < {part}u; k++) {{ value = max(value, abs(source_0[frame * {len}u + i * {part}u + k])); }}"
+    );
+    CustomKernel::new(&wgsl("", 1, &body), move |sources, result| {
+        for (peak, part) in result.iter_mut().zip(sources[0].chunks(part)) {
+            *peak = part.iter().fold(0.0, |peak, x| x.abs().max(peak));
+        }
+    })
+    .result_shape(FrameShape::real(parts))
+}
+
+fn gate(quiet: Quiet) -> Gate {
+    Gate { threshold: Threshold::Linear(0.001), quiet, hold: 1, ..Gate::default() }
+}
+
+/// Every third frame is loud, and the next one is held.
+fn samples(frames: usize, floats: usize) -> Vec<f32> {
+    bursts(floats, frames, 51, |index| index % 4 == 0)
+}
+
+#[test]
+fn a_kernel_runs_on_every_frame_of_an_ungated_input() {
+    let graph = Graph::new().input("in", FrameShape::complex(64)).kernel("gain", &["in"], gain()).output("out", "gain");
+    let samples = noise(128 * 41, 52);
+    let expected: Vec<f32> = samples.iter().map(|x| -4.0 * x).collect();
+    for (name, plan) in plans(&graph, &[8, 16]) {
+        let output = plan.run(&[&samples], 1).expect("the run should succeed");
+        assert_same_bits(output.dense("out").expect("it is there"), &expected, &name);
+    }
+}
+
+#[test]
+fn results_of_any_length_come_back_for_live_frames() {
+    for parts in [1, 7, 64] {
+        let len = 448;
+        // A kernel may read frames of any length; only the gate and the filter want powers of two.
+        let graph = Graph::new()
+            .input("in", FrameShape::real(len))
+            .kernel("peaks", &["in"], peaks(len, parts))
+            .output("out", "peaks");
+        let samples = samples(53, len);
+        let expected: Vec<f32> =
+            samples.chunks(len / parts).map(|part| part.iter().fold(0.0, |peak: f32, x| peak.max(x.abs()))).collect();
+        for (name, plan) in plans(&graph, &[16]) {
+            let output = plan.run(&[&samples], 1).expect("the run should succeed");
+            assert_same_bits(output.dense("out").expect("it is there"), &expected, &format!("{parts} on {name}"));
+        }
+    }
+}
+
+#[test]
+fn after_the_gate_only_live_frames_are_worked_on() {
+    for (parts, quiet) in [(1, Quiet::Zero), (8, Quiet::Pass), (256, Quiet::Zero), (256, Quiet::Pass)] {
+        let graph = Graph::new()
+            .input("in", FrameShape::real(256))
+            .gate("gate", "in", gate(quiet))
+            .kernel("peaks", &["gate"], peaks(256, parts))
+            .output("out", "peaks");
+        let samples = samples(3 * 31, 256);
+        for (name, plan) in plans(&graph, &[16, 64]) {
+            let what = format!("{parts} values, {quiet:?} on {name}");
+            let output = plan.run(&[&samples], 3).expect("the run should succeed");
+            let frames = samples.chunks(256).zip(output.states());
+            let expected = |(frame, state): (&[f32], &FrameState)| -> Vec<f32> {
+                let peak = |part: &[f32]| part.iter().fold(0.0, |peak: f32, x| peak.max(x.abs()));
+                match state {
+                    FrameState::Live => frame.chunks(256 / parts).map(peak).collect(),
+                    // What passes has the input's shape; there is nothing to pass into another one.
+                    FrameState::Quiet if quiet == Quiet::Pass && parts == 256 => frame.to_vec(),
+                    _ => vec![0.0; parts],
+                }
+            };
+            let expected: Vec<f32> = frames.flat_map(expected).collect();
+            assert_same_bits(output.dense("out").expect("it is there"), &expected, &what);
+            let mut packed = RunOutput::new(Layout::Packed);
+            plan.run_into(&[&samples], 3, &mut packed).expect("the run should succeed");
+            let live: Vec<f32> = packed.live("out").flat_map(|live| live.samples.to_vec()).collect();
+            let also: Vec<f32> = output.live("out").flat_map(|live| live.samples.to_vec()).collect();
+            assert_same_bits(&live, &also, &format!("packed, {what}"));
+            assert!(output.counts().quiet > 0 && output.counts().live > 0, "both kinds are there");
+        }
+    }
+}
+
+#[test]
+fn two_sources_of_different_lengths_meet_frame_by_frame() {
+    // The gate stands on one input; the frames of the other go with it.
+    let body = "value = source_0[frame * params.frame_len + i] - source_1[frame * 2u + (i & 1u)];";
+    let subtract = CustomKernel::new(&wgsl("", 2, body), |sources, result| {
+        for (i, (y, x)) in result.iter_mut().zip(sources[0]).enumerate() {
+            *y = x - sources[1][i & 1];
+        }
+    });
+    let graph = Graph::new()
+        .input("offset", FrameShape::real(2))
+        .input("in", FrameShape::real(64))
+        .gate("gate", "in", gate(Quiet::Zero))
+        .kernel("subtract", &["gate", "offset"], subtract)
+        .output("out", "subtract");
+    let (samples, offsets) = (samples(2 * 35, 64), noise(2 * 2 * 35, 53));
+    for (name, plan) in plans(&graph, &[8, 32]) {
+        let names: Vec<&str> = plan.inputs().iter().map(|(name, _)| name.as_str()).collect();
+        let of = |wanted: &str| if wanted == "in" { samples.as_slice() } else { offsets.as_slice() };
+        let inputs: Vec<&[f32]> = names.iter().map(|name| of(name)).collect();
+        let output = plan.run(&inputs, 2).expect("the run should succeed");
+        let cleaned = output.dense("out").expect("it is there").chunks(64);
+        for ((index, frame), result) in samples.chunks(64).enumerate().zip(cleaned) {
+            let is_live = output.states()[index] == FrameState::Live;
+            let value = |i: usize| if is_live { frame[i] - offsets[2 * index + (i & 1)] } else { 0.0 };
+            let expected: Vec<f32> = (0..64).map(value).collect();
+            assert_same_bits(result, &expected, &format!("frame {index} on {name}"));
+        }
+        assert_eq!(output.counts().live, 36, "one in four, and the one after it");
+        let short = plan.run(&[&offsets[..2], &samples], 1).expect_err("inputs of different lengths").to_string();
+        assert!(short.contains("frames"), "{short}");
+    }
+}
+
+#[test]
+fn kernels_and_filters_chain() {
+    let block = PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() };
+    let chained = Graph::new()
+        .input("in", FrameShape::real(128))
+        .gate("gate", "in", gate(Quiet::Zero))
+        .kernel("first", &["gate"], gain())
+        .filter("filter", "first", block)
+        .kernel("second", &["filter"], gain())
+        .kernel("peaks", &["filter"], peaks(128, 1))
+        .output("out", "second")
+        .output("level", "peaks");
+    let alone = Graph::new()
+        .input("in", FrameShape::real(128))
+        .gate("gate", "in", gate(Quiet::Zero))
+        .filter("filter", "gate", block)
+        .output("out", "filter");
+    let samples = samples(45, 128);
+    for ((name, chained), (_, alone)) in plans(&chained, &[8]).iter().zip(plans(&alone, &[8])) {
+        let (output, filtered) = (chained.run(&[&samples], 1), alone.run(&[&samples], 1));
+        let (output, filtered) = (output.expect("the run should succeed"), filtered.expect("the run should succeed"));
+        // Gains of -4 are exact, so they come through the filter as they are.
+        let filtered = filtered.dense("out").expect("it is there");
+        let expected: Vec<f32> = filtered.iter().map(|x| 16.0 * x).collect();
+        let actual: Vec<f32> = output.dense("out").expect("it is there").iter().map(|x| x + 0.0).collect();
+        let expected: Vec<f32> = expected.iter().map(|x| x + 0.0).collect();
+        assert_same_bits(&actual, &expected, name);
+        let peak = |frame: &[f32]| frame.iter().fold(0.0, |peak: f32, x| peak.max(4.0 * x.abs()));
+        let levels: Vec<f32> = filtered.chunks(128).map(peak).collect();
+        assert_same_bits(output.dense("level").expect("it is there"), &levels, name);
+    }
+}

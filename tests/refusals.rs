@@ -1,0 +1,97 @@
+//! Custom kernels that are refused before any driver sees them: each message says what is wrong, and in which node.
+
+use auricle::{CustomKernel, Error, FrameShape, Graph};
+
+use crate::adapter::engines;
+use crate::custom::wgsl;
+
+/// What every device says about a kernel of `sources` sources.
+fn refusal(source: &str, sources: usize) -> String {
+    let names: Vec<String> = (0..sources).map(|index| format!("in{index}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut graph = Graph::new();
+    for name in &names {
+        graph = graph.input(name, FrameShape::real(64));
+    }
+    let kernel = CustomKernel::new(source, |_, _| panic!("a refused kernel should not run"));
+    let graph = graph.kernel("mine", &names, kernel).output("out", "mine");
+    let messages = engines().iter().map(|engine| {
+        let error = engine.compile(&graph).expect_err("the kernel should be refused");
+        assert!(matches!(&error, Error::CustomKernel { node, .. } if node == "mine"), "names the node: {error:?}");
+        error.to_string()
+    });
+    let messages: Vec<String> = messages.collect();
+    assert!(messages.iter().all(|message| *message == messages[0]), "every device says the same: {messages:?}");
+    messages[0].clone()
+}
+
+fn assert_says(message: &str, parts: &[&str]) {
+    let missing = parts.iter().find(|part| !message.contains(**part));
+    assert_eq!(missing, None, "{message}");
+}
+
+const COPY: &str = "value = source_0[frame * params.frame_len + i];";
+
+#[test]
+fn the_kernel_that_the_others_are_made_from_compiles() {
+    let kernel = CustomKernel::new(&wgsl("", 1, COPY), |_, _| {});
+    let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine");
+    for engine in engines() {
+        engine.compile(&graph).expect("nothing is wrong with it");
+    }
+}
+
+#[test]
+fn text_that_is_no_wgsl_is_shown_with_its_line() {
+    let good = wgsl("", 1, COPY);
+    let bad = good.replacen("let frame =", "let frame = = ", 1);
+    let line = good.lines().position(|line| line.contains("let frame =")).expect("it is there") + 1;
+    assert_says(&refusal(&bad, 1), &["`mine`", &format!("wgsl:{line}:"), "expected"]);
+    assert_says(&refusal(&wgsl("", 1, "value = nothing;"), 1), &["nothing"]);
+    assert_says(&refusal(&wgsl("", 1, "value = 1u;"), 1), &["`mine`"]);
+    let half = format!("enable f16;\n{}", wgsl("", 1, "value = f32(f16(source_0[i]) * 2.0h);"));
+    assert_says(&refusal(&half, 1), &["`mine`", "invalid", "f16(source_0[i])"]);
+}
+
+#[test]
+fn entry_points_are_counted() {
+    let two = format!("{}\n@compute @workgroup_size(1) fn other() {{}}", wgsl("", 1, COPY));
+    assert_says(&refusal(&two, 1), &["2 entry points", "must have one"]);
+    assert_says(&refusal("fn nothing() {}", 1), &["0 entry points"]);
+    let fragment = "@fragment fn shade() -> @location(0) vec4<f32> { return vec4(0.0); }";
+    assert_says(&refusal(fragment, 1), &["`shade`", "no compute shader"]);
+}
+
+#[test]
+fn limits_of_every_adapter_are_kept() {
+    let many = wgsl("", 1, COPY).replace("@workgroup_size(64)", "@workgroup_size(257)");
+    assert_says(&refusal(&many, 1), &["257 invocations", "at most 256"]);
+    let flat = wgsl("", 1, COPY).replace("@workgroup_size(64)", "@workgroup_size(16, 17)");
+    assert_says(&refusal(&flat, 1), &["272 invocations"]);
+    let memory = |floats: usize| {
+        let body = "shared_floats[lane] = 1.0; value = shared_floats[lane];";
+        format!("var<workgroup> shared_floats: array<f32, {floats}>;\n{}", wgsl("", 1, body))
+    };
+    assert_says(&refusal(&memory(4097), 1), &["16388 bytes of workgroup memory", "at most 16384"]);
+    let fits = CustomKernel::new(&memory(4096), |_, _| {});
+    let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], fits).output("out", "mine");
+    engines()[0].compile(&graph).expect("16 KiB fit");
+    let all: String = (0..8).map(|index| format!("value += source_{index}[i];")).collect();
+    assert_says(&refusal(&wgsl("", 8, &all), 8), &["9 storage buffers", "at most 8"]);
+}
+
+#[test]
+fn bindings_are_those_of_the_contract() {
+    let good = wgsl("", 1, COPY);
+    let storage_params = good.replace("var<uniform> params", "var<storage, read> params");
+    assert_says(&refusal(&storage_params, 1), &["@binding(0)", "params", "var<uniform>"]);
+    let written_source = good.replace("var<storage, read> source_0", "var<storage, read_write> source_0");
+    assert_says(&refusal(&written_source, 1), &["@binding(1)", "a source", "var<storage, read>"]);
+    assert_says(&refusal(&good, 2), &["@binding(2)", "a source"]);
+    let swapped = good.replace("@binding(1)", "@binding(9)");
+    assert_says(&refusal(&swapped, 1), &["@binding(1)"]);
+    let other_group = good.replace("@group(0) @binding(2)", "@group(1) @binding(2)");
+    assert_says(&refusal(&other_group, 1), &["@binding(2)", "the result", "var<storage, read_write>"]);
+    let extra = format!("@group(0) @binding(3) var<storage, read_write> extra: array<f32>;\n{good}");
+    assert_says(&refusal(&extra, 1), &["4 bindings", "must have 3"]);
+}
