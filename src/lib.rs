@@ -23,6 +23,7 @@ pub use error::{Error, Result};
 pub use frame::{Domain, FrameShape, FrameState};
 pub use graph::results::{FrameCounts, Layout, LiveFrame, RunOutput};
 pub use graph::{CustomKernel, Graph};
+pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Faulty, Gate, Quiet, Threshold};
