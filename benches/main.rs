@@ -32,7 +32,8 @@ const SPARSE: [u64; 4] = [0, 50, 90, 99];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let value_of = |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
+    let value_of =
+        |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let json = value_of("--json").cloned().or_else(|| std::env::var("AURICLE_BENCH_JSON").ok()).map(PathBuf::from);
     // Without `--bench`, cargo wants to know only whether the benches run.

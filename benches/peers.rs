@@ -85,7 +85,10 @@ fn read_wide_portable(samples: &[f32]) -> u32 {
 
 /// The gate that everybody writes first.
 pub fn fold_gate(samples: &[f32]) -> usize {
-    samples.chunks_exact(FRAME_LEN).filter(|frame| frame.iter().fold(0.0_f32, |max, x| max.max(x.abs())) > 0.001).count()
+    samples
+        .chunks_exact(FRAME_LEN)
+        .filter(|frame| frame.iter().fold(0.0_f32, |max, x| max.max(x.abs())) > 0.001)
+        .count()
 }
 
 /// A gate whose loop the compiler can turn into vectors.
@@ -191,8 +194,8 @@ impl GateAndRealFft {
     }
 
     pub fn run(&mut self, pool: &rayon::ThreadPool, samples: &[f32]) -> usize {
-        use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, ParallelSlice as _};
         use rayon::prelude::ParallelSliceMut as _;
+        use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, ParallelSlice as _};
         let pieces = samples.par_chunks(Self::PIECE * FRAME_LEN);
         let out = self.out.par_chunks_mut(Self::PIECE * FRAME_LEN);
         let work = |fft: &mut RealFft, (piece, out): (&[f32], &mut [f32])| {

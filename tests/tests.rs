@@ -19,3 +19,6 @@ mod compare;
 
 /// The phi-resolvent filter.
 mod filter;
+
+/// Results whose memory is used again.
+mod reuse;
