@@ -39,18 +39,17 @@ impl HostPool {
         Ok(Self { helpers, level: SimdLevel::detect(), threads })
     }
 
-    /// Runs `work` for every job, on all workers; after an error no more are begun, and that of the first job that
-    /// failed comes back. `work` gets the worker's number.
+    /// Runs `work` for every job, on all workers. Where jobs fail, the error of the first of them comes back, and later
+    /// ones may not be run. `work` gets the worker's number.
     ///
-    /// The calling thread is a worker too: it begins at once, while the others wake up, and jobs are taken in order,
-    /// so that memory is read as one stream.
+    /// The calling thread is a worker too: it begins at once, while the others wake up.
     pub(crate) fn for_each<T: Send>(
         &self,
         jobs: Vec<T>,
         work: impl Fn(usize, T) -> Result<()> + Send + Sync,
     ) -> Result<()> {
         let helpers = (self.threads - 1).min(jobs.len().saturating_sub(1));
-        let jobs = Jobs::new(jobs);
+        let jobs = Jobs::new(jobs, helpers + 1);
         match &self.helpers {
             Some(pool) if helpers > 0 => pool.in_place_scope(|scope| {
                 for helper in 1..=helpers {
@@ -72,35 +71,50 @@ impl HostPool {
 /// Turns of a spinning wait before a thread goes to sleep: some tens of microseconds, what waking it up would cost.
 const SPINS: usize = 2000;
 
-/// Jobs that several workers take in order.
+/// Jobs that several workers share. Each has a run of its own, from the front, so that in the next batch the same
+/// core finds the same memory in its cache; who has none left takes the last one of whoever has most.
 struct Jobs<T> {
-    left: Mutex<std::iter::Enumerate<std::vec::IntoIter<T>>>,
+    left: Mutex<JobsLeft<T>>,
     failed: Mutex<Option<(usize, Error)>>,
-    /// Workers that found no job left.
+    /// Helpers that found no job left.
     done: AtomicUsize,
 }
 
+struct JobsLeft<T> {
+    jobs: Vec<Option<T>>,
+    /// For each worker.
+    runs: Vec<Range<usize>>,
+}
+
 impl<T> Jobs<T> {
-    fn new(jobs: Vec<T>) -> Self {
-        let left = Mutex::new(jobs.into_iter().enumerate());
-        Self { left, failed: Mutex::new(None), done: AtomicUsize::new(0) }
+    fn new(jobs: Vec<T>, workers: usize) -> Self {
+        let share = |worker: usize| worker * jobs.len() / workers;
+        let runs = (0..workers).map(|worker| share(worker)..share(worker + 1)).collect();
+        let left = JobsLeft { jobs: jobs.into_iter().map(Some).collect(), runs };
+        Self { left: Mutex::new(left), failed: Mutex::new(None), done: AtomicUsize::new(0) }
     }
 
-    fn next(&self) -> Option<(usize, T)> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).next()
+    fn next(&self, worker: usize) -> Option<(usize, T)> {
+        let left = &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = match left.runs[worker].next() {
+            Some(index) => index,
+            None => left.runs.iter_mut().max_by_key(|run| run.len())?.next_back()?,
+        };
+        left.jobs[index].take().map(|job| (index, job))
     }
 
     fn drain(&self, worker: usize, work: &impl Fn(usize, T) -> Result<()>) {
-        while let Some((index, job)) = self.next() {
+        while let Some((index, job)) = self.next(worker) {
             if let Err(error) = work(worker, job) {
                 self.fail(index, error);
             }
         }
     }
 
-    /// Every job before this one has been taken, so whichever of them fails will still say so.
+    /// What comes after this job is dropped; what comes before may still fail, and then counts instead.
     fn fail(&self, index: usize, error: Error) {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new().into_iter().enumerate();
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.runs.iter_mut().for_each(|run| run.end = run.end.min(index).max(run.start));
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.as_ref().is_none_or(|(first, _)| index < *first) {
             *failed = Some((index, error));
