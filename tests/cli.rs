@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::adapter::{adapter_names, noise};
+use crate::adapter::adapter_names;
 use crate::compare::relative_l2;
+use crate::signals::noise;
 
 /// A folder of its own for each test.
 struct Folder(tempfile::TempDir);

@@ -39,6 +39,9 @@ mod batches;
 /// The phi-resolvent filter, frame by frame.
 mod filter;
 
+/// Results whose memory is used again.
+mod reuse;
+
 /// The phi-resolvent filter across frames.
 mod seamless;
 

@@ -1,7 +1,8 @@
 //! The machine's own cores: the pool of workers that the CPU device runs on, and that gates for the others.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::frame::FrameState;
@@ -12,7 +13,8 @@ use crate::stage::gate::{Faulty, Quiet};
 
 #[derive(Clone, Debug)]
 pub(crate) struct HostPool {
-    pool: Arc<rayon::ThreadPool>,
+    /// All workers but the first, which is whoever brings the work; none when that one is alone.
+    helpers: Option<Arc<rayon::ThreadPool>>,
     pub(crate) level: SimdLevel,
     pub(crate) threads: usize,
 }
@@ -22,30 +24,118 @@ impl HostPool {
     pub(crate) fn new(threads: usize) -> Result<Self> {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if threads == 0 { available } else { threads };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("auricle.host.{index}"))
-            .build()
-            .map_err(|error| Error::Device {
-                device: "cpu".to_owned(),
-                action: "starting its threads",
-                reason: error.to_string(),
-            })?;
-        Ok(Self { pool: Arc::new(pool), level: SimdLevel::detect(), threads })
+        let helpers = || {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads - 1)
+                .thread_name(|index| format!("auricle.host.{}", index + 1))
+                .build()
+                .map_err(|error| Error::Device {
+                    device: "cpu".to_owned(),
+                    action: "starting its threads",
+                    reason: error.to_string(),
+                })
+        };
+        let helpers = if threads > 1 { Some(Arc::new(helpers()?)) } else { None };
+        Ok(Self { helpers, level: SimdLevel::detect(), threads })
     }
 
-    /// Runs `work` for every job, on all workers; the first error ends it. `work` gets the worker's number.
+    /// Runs `work` for every job, on all workers. Where jobs fail, the error of the first of them comes back, and later
+    /// ones may not be run. `work` gets the worker's number.
+    ///
+    /// The calling thread is a worker too: it begins at once, while the others wake up.
     pub(crate) fn for_each<T: Send>(
         &self,
         jobs: Vec<T>,
         work: impl Fn(usize, T) -> Result<()> + Send + Sync,
     ) -> Result<()> {
-        use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
-        if self.threads == 1 || jobs.len() <= 1 {
-            return jobs.into_iter().try_for_each(|job| work(0, job));
+        let helpers = (self.threads - 1).min(jobs.len().saturating_sub(1));
+        let jobs = Jobs::new(jobs, helpers + 1);
+        match &self.helpers {
+            Some(pool) if helpers > 0 => pool.in_place_scope(|scope| {
+                for helper in 1..=helpers {
+                    let (jobs, work) = (&jobs, &work);
+                    scope.spawn(move |_| {
+                        jobs.drain(helper, work);
+                        jobs.done.fetch_add(1, Ordering::Release);
+                    });
+                }
+                jobs.drain(0, &work);
+                jobs.wait_for(helpers);
+            }),
+            _ => jobs.drain(0, &work),
         }
-        self.pool
-            .install(|| jobs.into_par_iter().try_for_each(|job| work(rayon::current_thread_index().unwrap_or(0), job)))
+        jobs.outcome()
+    }
+}
+
+/// Turns of a spinning wait before a thread goes to sleep: some tens of microseconds, what waking it up would cost.
+const SPINS: usize = 2000;
+
+/// Jobs that several workers share. Each has a run of its own, from the front, so that in the next batch the same
+/// core finds the same memory in its cache; who has none left takes the last one of whoever has most.
+struct Jobs<T> {
+    left: Mutex<JobsLeft<T>>,
+    failed: Mutex<Option<(usize, Error)>>,
+    /// Helpers that found no job left.
+    done: AtomicUsize,
+}
+
+struct JobsLeft<T> {
+    jobs: Vec<Option<T>>,
+    /// For each worker.
+    runs: Vec<Range<usize>>,
+}
+
+impl<T> Jobs<T> {
+    fn new(jobs: Vec<T>, workers: usize) -> Self {
+        let share = |worker: usize| worker * jobs.len() / workers;
+        let runs = (0..workers).map(|worker| share(worker)..share(worker + 1)).collect();
+        let left = JobsLeft { jobs: jobs.into_iter().map(Some).collect(), runs };
+        Self { left: Mutex::new(left), failed: Mutex::new(None), done: AtomicUsize::new(0) }
+    }
+
+    fn next(&self, worker: usize) -> Option<(usize, T)> {
+        let left = &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = match left.runs[worker].next() {
+            Some(index) => index,
+            None => left.runs.iter_mut().max_by_key(|run| run.len())?.next_back()?,
+        };
+        left.jobs[index].take().map(|job| (index, job))
+    }
+
+    fn drain(&self, worker: usize, work: &impl Fn(usize, T) -> Result<()>) {
+        while let Some((index, job)) = self.next(worker) {
+            if let Err(error) = work(worker, job) {
+                self.fail(index, error);
+            }
+        }
+    }
+
+    /// What comes after this job is dropped; what comes before may still fail, and then counts instead.
+    fn fail(&self, index: usize, error: Error) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.runs.iter_mut().for_each(|run| run.end = run.end.min(index).max(run.start));
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.as_ref().is_none_or(|(first, _)| index < *first) {
+            *failed = Some((index, error));
+        }
+    }
+
+    /// Waits a while for the helpers, awake: they are at their last job.
+    fn wait_for(&self, helpers: usize) {
+        for _ in 0..SPINS {
+            if self.done.load(Ordering::Acquire) == helpers {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    fn outcome(self) -> Result<()> {
+        match self.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
     }
 }
 

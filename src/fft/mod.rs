@@ -159,13 +159,9 @@ impl SpectralFilter {
     }
 
     /// The shape of the windows.
+    #[cfg(test)]
     pub(crate) fn shape(&self) -> WindowShape {
         self.shape
-    }
-
-    /// The instruction set that is used. [`SimdLevel::lanes`] windows cost as much as one.
-    pub(crate) fn level(&self) -> SimdLevel {
-        self.level
     }
 
     /// Working memory for one thread.

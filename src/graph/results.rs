@@ -69,7 +69,33 @@ pub struct RunOutput {
 #[derive(Debug)]
 struct OutputMemory {
     shape: FrameShape,
+    /// At least as long as the results; what lies behind them is left over from a longer run.
     data: HostBuffer,
+    /// Frames of `data` that are known to be zeros: silence need not be written over silence.
+    silent: Vec<bool>,
+}
+
+impl OutputMemory {
+    fn new(shape: FrameShape) -> Self {
+        Self { shape, data: HostBuffer::zeroed(0), silent: Vec::new() }
+    }
+
+    /// Makes room for `frames` frames, with garbage in those that are not `silent`.
+    fn prepare(&mut self, shape: FrameShape, frames: usize) {
+        let len = shape.floats();
+        let floats = frames * len;
+        if self.data.len() < floats {
+            self.data = HostBuffer::zeroed(floats);
+            self.silent.clear();
+            self.silent.resize(frames, true);
+        } else if self.shape.floats() != len {
+            self.silent.clear();
+        }
+        if self.silent.len() < frames {
+            self.silent.resize(frames, false);
+        }
+        self.shape = shape;
+    }
 }
 
 impl RunOutput {
@@ -108,7 +134,8 @@ impl RunOutput {
 
     /// All frames of an output, channel after channel; none when there is no such output or the layout is packed.
     pub fn dense(&self, output: &str) -> Option<&[f32]> {
-        (self.layout == Layout::Dense).then(|| self.memory(output).map(|memory| &*memory.data)).flatten()
+        let memory = self.memory(output).filter(|_| self.layout == Layout::Dense)?;
+        Some(&memory.data[..self.states.len() * memory.shape.floats()])
     }
 
     /// The live frames of an output, in order; none when there is no such output.
@@ -159,15 +186,10 @@ impl RunOutput {
         self.places.truncate(places);
         for buffer in &recording.buffers {
             let Place::Output(place) = buffer.place else { continue };
-            let floats = frames * buffer.shape.floats();
             while self.places.len() <= place {
-                self.places.push(OutputMemory { shape: buffer.shape, data: HostBuffer::zeroed(0) });
+                self.places.push(OutputMemory::new(buffer.shape));
             }
-            let memory = &mut self.places[place];
-            memory.shape = buffer.shape;
-            if memory.data.len() != floats {
-                memory.data.resize(floats);
-            }
+            self.places[place].prepare(buffer.shape, frames);
         }
     }
 
@@ -185,9 +207,9 @@ impl RunOutput {
             })
             .collect();
         for memory in &mut self.places {
-            let len = memory.shape.floats();
-            for (chunk, data) in chunks.iter_mut().zip(memory.data.chunks_mut(size * len)) {
-                chunk.places.push((memory.shape, data));
+            let frames = memory.data.chunks_mut(size * memory.shape.floats()).zip(memory.silent.chunks_mut(size));
+            for (chunk, (data, silent)) in chunks.iter_mut().zip(frames) {
+                chunk.places.push(ChunkPlace { shape: memory.shape, data, silent });
             }
         }
         chunks
@@ -206,7 +228,15 @@ pub(crate) struct Chunk<'a> {
     pub(crate) states: &'a mut [FrameState],
     /// Live frames that are packed already.
     packed: usize,
-    places: Vec<(FrameShape, &'a mut [f32])>,
+    places: Vec<ChunkPlace<'a>>,
+}
+
+/// A chunk's part of one output's memory.
+struct ChunkPlace<'a> {
+    shape: FrameShape,
+    data: &'a mut [f32],
+    /// Frames that are zeros.
+    silent: &'a mut [bool],
 }
 
 impl Chunk<'_> {
@@ -218,7 +248,10 @@ impl Chunk<'_> {
         };
         self.places
             .iter_mut()
-            .map(|(shape, data)| &mut data[at * shape.floats()..(at + live) * shape.floats()])
+            .map(|place| {
+                place.silent[at..at + live].fill(false);
+                &mut place.data[at * place.shape.floats()..(at + live) * place.shape.floats()]
+            })
             .collect()
     }
 
@@ -238,9 +271,10 @@ impl Chunk<'_> {
         if self.layout == Layout::Packed || live == states.len() {
             return;
         }
-        for (shape, data) in &mut self.places {
+        for ChunkPlace { shape, data, silent } in &mut self.places {
             let len = shape.floats();
             let data = &mut data[local.start * len..local.end * len];
+            let silent = &mut silent[local.clone()];
             let passes = quiet == Quiet::Pass && passing_shape == Some(*shape);
             let mut rank = live;
             for (index, state) in states.iter().enumerate().rev() {
@@ -248,7 +282,10 @@ impl Chunk<'_> {
                 let source = match state {
                     FrameState::Live => {
                         rank -= 1;
-                        data.copy_within(rank * len..(rank + 1) * len, place.start);
+                        if rank < index {
+                            data.copy_within(rank * len..(rank + 1) * len, place.start);
+                        }
+                        silent[index] = false;
                         continue;
                     }
                     FrameState::Quiet if passes => quiet_frame(span.start + index),
@@ -256,8 +293,10 @@ impl Chunk<'_> {
                 };
                 match source {
                     Some(source) => data[place].copy_from_slice(source),
+                    None if silent[index] => {}
                     None => data[place].fill(0.0),
                 }
+                silent[index] = source.is_none();
             }
         }
     }

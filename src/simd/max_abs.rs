@@ -24,21 +24,6 @@ pub(crate) fn max_abs_bits(level: SimdLevel, frame: &[f32]) -> u32 {
     level.run(MaxAbs { frame })
 }
 
-/// [`max_abs_bits`] of each `frame_len` consecutive samples, one entry of `largest` per frame.
-///
-/// Faster than one call per frame when frames are short.
-///
-/// # Panics
-/// If `samples.len() != frame_len * largest.len()`.
-pub(crate) fn max_abs_bits_each(level: SimdLevel, samples: &[f32], frame_len: usize, largest: &mut [u32]) {
-    assert_eq!(
-        Some(samples.len()),
-        frame_len.checked_mul(largest.len()),
-        "samples should be whole frames, one per answer"
-    );
-    level.run(MaxAbsEach { samples, frame_len, largest });
-}
-
 struct MaxAbs<'a> {
     frame: &'a [f32],
 }
@@ -49,28 +34,6 @@ impl Kernel for MaxAbs<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> u32 {
         frame_max_abs(simd, self.frame)
-    }
-}
-
-struct MaxAbsEach<'a> {
-    samples: &'a [f32],
-    frame_len: usize,
-    largest: &'a mut [u32],
-}
-
-impl Kernel for MaxAbsEach<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        if self.frame_len == 0 {
-            self.largest.fill(0);
-            return;
-        }
-        let frames = self.samples.chunks_exact(self.frame_len);
-        for (frame, largest) in frames.zip(self.largest) {
-            *largest = frame_max_abs(simd, frame);
-        }
     }
 }
 

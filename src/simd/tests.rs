@@ -1,6 +1,5 @@
 //! The gate's maximum against its definition, on every level of this machine.
 
-use super::max_abs::max_abs_bits_each;
 use super::{SimdLevel, max_abs_bits};
 use signals::noise;
 
@@ -38,26 +37,4 @@ fn maximum_of_any_length_and_alignment() {
             }
         }
     }
-}
-
-#[test]
-fn batches_equal_single_frames() {
-    for level in SimdLevel::available() {
-        for frame_len in [0, 1, 5, 64, 100, 128, 1000, 1024, 4096] {
-            for count in [0, 1, 2, 3, 9] {
-                let data = noise(frame_len * count, 3);
-                let mut largest = vec![77; count];
-                max_abs_bits_each(level, &data, frame_len, &mut largest);
-                for i in 0..count {
-                    assert_eq!(largest[i], definition(&data[i * frame_len..][..frame_len]));
-                }
-            }
-        }
-    }
-}
-
-#[test]
-#[should_panic(expected = "whole frames")]
-fn batch_of_the_wrong_size() {
-    max_abs_bits_each(SimdLevel::detect(), &[0.0; 10], 4, &mut [0; 2]);
 }
