@@ -25,6 +25,7 @@ pub(crate) fn adapter_names() -> &'static [String] {
             assert!(std::env::var_os("CI").is_none(), "CI needs a software adapter: install mesa-vulkan-drivers");
             eprintln!("SKIPPED on a GPU: no adapter found; `tests/run` installs a software one");
         }
+        eprintln!("testing on the CPU and on {names:?}");
         names
     })
 }
