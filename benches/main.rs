@@ -7,7 +7,7 @@
 //! cargo bench -- --json FILE        the summary alone, also as JSON
 //! AURICLE_BENCH_JSON=FILE cargo bench
 //! ```
-#![expect(missing_docs, clippy::expect_used, clippy::print_stdout, reason = "a bench reports to the terminal")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench reports to the terminal")]
 #![expect(unreachable_pub, clippy::cast_possible_truncation, reason = "a binary of its own, with small numbers")]
 
 mod peers;
