@@ -82,7 +82,7 @@ fn a_result_moves_between_plans() {
             .filter("filter", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
             .output("out", "filter");
         let plan = engine.compile(&graph).expect("the graph should compile");
-        let samples = signal(4096 / LEN, len as u64, |frame| frame * LEN / len % 2 == 0);
+        let samples = signal(4096 / LEN, len as u64, |frame| (frame * LEN / len).is_multiple_of(2));
         plan.run_into(&[&samples], 1, &mut used).expect("the run should succeed");
         let fresh = plan.run(&[&samples], 1).expect("the run should succeed");
         assert_eq!(bits(used.dense("out").unwrap()), bits(fresh.dense("out").unwrap()), "frames of {len}");
