@@ -103,6 +103,7 @@ fn criterion_figures(criterion: &mut Criterion) {
 }
 
 fn summarize(effort: Effort, quick: bool) -> Value {
+    let load_before = summary::load_average();
     let mut figures = Vec::new();
     let cpu = engine(DeviceChoice::Cpu, 1).expect("the CPU is always there");
     let simd = cpu.device().driver.split(' ').next().unwrap_or_default().to_owned();
@@ -110,7 +111,7 @@ fn summarize(effort: Effort, quick: bool) -> Value {
     filter_figures(effort, &mut figures);
     pipeline_figures(effort, &mut figures);
     lavapipe_figures(effort, &mut figures);
-    summary::complete(figures, &simd, cores(), quick)
+    summary::complete(figures, &simd, cores(), quick, load_before)
 }
 
 fn gate_figures(effort: Effort, into: &mut Vec<Value>) {

@@ -87,7 +87,7 @@ fn median(values: &[f64]) -> f64 {
 }
 
 /// The machine and the day, with the figures.
-pub fn complete(figures: Vec<Value>, simd: &str, threads: usize, quick: bool) -> Value {
+pub fn complete(figures: Vec<Value>, simd: &str, threads: usize, quick: bool, load_before: Option<f64>) -> Value {
     json!({
         "machine": cpu_name(),
         "os": std::env::consts::OS,
@@ -98,8 +98,15 @@ pub fn complete(figures: Vec<Value>, simd: &str, threads: usize, quick: bool) ->
         "threads": threads,
         "frame_len": crate::workload::FRAME_LEN,
         "quick": quick,
+        // Above 1 before the start, others were using the machine: rates on all threads then say little.
+        "load_before": load_before,
         "figures": figures,
     })
+}
+
+/// Runnable threads of the last minute, where the system tells.
+pub fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
 fn cpu_name() -> String {
@@ -119,7 +126,7 @@ fn cpu_name() -> String {
 fn today() -> String {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     // Civil date from days, by Howard Hinnant's formula: years start in March, so that the leap day is the last.
-    let days = since_1970.as_secs() / 86_400 + 719_468;
+    let days = (since_1970.as_secs() / 86_400).cast_signed() + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -127,7 +134,7 @@ fn today() -> String {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -68,8 +68,10 @@ impl HostPool {
     }
 }
 
-/// Turns of a spinning wait before a thread goes to sleep: some tens of microseconds, what waking it up would cost.
-const SPINS: usize = 2000;
+/// Turns of a wait before a thread goes to sleep: first spinning, for about a job's length, then giving way to others
+/// for about as long as waking up would take.
+const SPINS: usize = 300;
+const YIELDS: usize = 60;
 
 /// Jobs that several workers share. Each has a run of its own, from the front, so that in the next batch the same
 /// core finds the same memory in its cache; who has none left takes the last one of whoever has most.
@@ -123,11 +125,15 @@ impl<T> Jobs<T> {
 
     /// Waits a while for the helpers, awake: they are at their last job.
     fn wait_for(&self, helpers: usize) {
-        for _ in 0..SPINS {
+        for turn in 0..SPINS + YIELDS {
             if self.done.load(Ordering::Acquire) == helpers {
                 return;
             }
-            std::hint::spin_loop();
+            if turn < SPINS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
         }
     }
 
