@@ -1,5 +1,5 @@
 // gather_frames: copies the live frames of an input side by side, for kernels that want them dense.
-// Included source goes first: frames.wgsl. Owner: src/graph/recording.rs, which puts it before a custom kernel that
+// Included source goes first: frames.wgsl. Owner: src/graph/check.rs, which puts it before a custom kernel that
 // reads an input directly; the filter gathers by itself.
 //
 // Inputs   params, units, samples (frames by slot)

@@ -130,3 +130,23 @@ pub enum FrameState {
     /// It holds a NaN or an infinity.
     Faulty,
 }
+
+/// What becomes of quiet frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quiet {
+    /// They come out as zeros.
+    #[default]
+    Zero,
+    /// They come out as they went in.
+    Pass,
+}
+
+/// What happens when a frame holds a NaN or an infinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Faulty {
+    /// The run fails with [`crate::Error::FaultyFrame`]; nothing is changed.
+    #[default]
+    Reject,
+    /// It is counted, and comes out as zeros.
+    Silence,
+}

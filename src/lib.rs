@@ -64,10 +64,11 @@
 //! cli                     arguments in, exit code out; the only user of `picture`
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
-//!       graph             nodes and edges, checked and planned into one recording; batches and results
+//!       graph             nodes and edges, checked and planned into one recording
 //!         stage           DATA: source, gate, filter, sink
+//!           recording     a compiled graph as plain data; the batch on its way through it, and the results
 //!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
-//!           format        signal files: WAV, raw, `SigMF`
+//!           format        signal files: WAV, raw, SigMF
 //!             frame, memory, error
 //! ```
 //!
@@ -96,6 +97,8 @@ mod graph;
 
 pub mod stage;
 
+mod recording;
+
 mod fft;
 
 mod simd;
@@ -116,10 +119,10 @@ pub use device::{
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
-pub use frame::{Domain, FrameShape, FrameState, LONGEST_FRAME, SHORTEST_FRAME};
-pub use graph::results::{FrameCounts, Layout, LiveFrame, RunOutput};
+pub use frame::{Domain, Faulty, FrameShape, FrameState, LONGEST_FRAME, Quiet, SHORTEST_FRAME};
 pub use graph::{CustomKernel, Graph, ParamWord};
 pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
+pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
-pub use stage::gate::{Faulty, Gate, Quiet, Threshold};
+pub use stage::gate::{Gate, Threshold};

@@ -6,9 +6,9 @@ use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions, PreparedPlan
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 use crate::graph::Graph;
-use crate::graph::batch::{Batch, CONTEXT_LEN, History};
-use crate::graph::recording::Recording;
-use crate::graph::results::{Layout, RunOutput};
+use crate::recording::Recording;
+use crate::recording::batch::{Batch, CONTEXT_LEN, History};
+use crate::recording::results::{Layout, RunOutput};
 use crate::simd::SimdLevel;
 
 /// A compiled graph, ready to run on its device. Clones share everything; runs on one plan take turns.

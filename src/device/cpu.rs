@@ -17,10 +17,9 @@ use super::host::{HostPool, LiveRow, gate_span};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
 use crate::frame::FrameState;
-use crate::graph::batch::Batch;
-use crate::graph::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
-use crate::graph::results::{Chunk, RunOutput};
-use crate::stage::gate::Quiet;
+use crate::recording::batch::Batch;
+use crate::recording::results::{Chunk, RunOutput};
+use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
 
 /// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
 const SPAN_FLOATS: usize = 64 * 1024;
@@ -68,7 +67,7 @@ impl Device for CpuDevice {
 /// longer too: the second look stays a small part of the work.
 fn span_frames(recording: &Recording) -> usize {
     let frame_floats = recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
-    let hold = recording.gate.as_ref().map_or(0, |step| usize::try_from(step.gate.hold).unwrap_or(0));
+    let hold = recording.gate.as_ref().map_or(0, |step| usize::try_from(step.hold).unwrap_or(0));
     (SPAN_FLOATS / frame_floats).max(SHORTEST_SPAN).max(4 * hold)
 }
 
@@ -132,6 +131,8 @@ struct Worker {
     level: crate::simd::SimdLevel,
     twins: Vec<Box<dyn TwinWorker>>,
     shared: Vec<Vec<f32>>,
+    /// Live frames that a span has at most.
+    most_live: usize,
     scratch: Vec<FrameState>,
     live: Vec<LiveRow>,
     /// Time with the gate, with each step, and with putting results into their places.
@@ -143,7 +144,8 @@ impl Worker {
         Self {
             level: host.level,
             twins: recording.steps.iter().map(|step| step.kernel.twin.worker(host.level)).collect(),
-            shared: recording.shared_memory.iter().map(|floats| vec![0.0; 2 * span * floats]).collect(),
+            shared: vec![Vec::new(); recording.shared_memory.len()],
+            most_live: 2 * span,
             scratch: Vec::new(),
             live: Vec::new(),
             busy: vec![Duration::ZERO; recording.steps.len() + 2],
@@ -203,13 +205,7 @@ impl Worker {
                 start = Instant::now();
             }
         }
-        let quiet = recording.gate.as_ref().map_or(Quiet::Zero, |step| step.gate.quiet);
-        let gated = recording.gate.as_ref().map_or(0, |step| step.input);
-        let passing_shape = recording.inputs.get(gated).map(|(_, shape)| *shape);
-        chunk.finish(span, quiet, passing_shape, |frame| {
-            let (channel, rows) = batch.rows_of(frame..frame + 1).next()?;
-            batch.frame(gated, channel, rows.start)
-        });
+        chunk.finish(recording, batch, span);
         let collect = self.busy.len() - 1;
         self.busy[collect] += start.elapsed();
         Ok(())
@@ -229,7 +225,12 @@ impl Worker {
         let mut output_results: Vec<(usize, &mut [f32])> = Vec::new();
         for &result in &step.results {
             match recording.buffers[result].place {
-                Place::Shared(piece) => shared_results.push((piece, std::mem::take(&mut self.shared[piece]))),
+                Place::Shared(piece) => {
+                    // It has its size already, unless a user's kernel panicked while it was out.
+                    let mut memory = std::mem::take(&mut self.shared[piece]);
+                    memory.resize(self.most_live * recording.shared_memory[piece], 0.0);
+                    shared_results.push((piece, memory));
+                }
                 Place::Output(place) => output_results.extend(room[place].take().map(|memory| (place, memory))),
             }
         }

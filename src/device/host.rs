@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::frame::FrameState;
-use crate::graph::batch::{Batch, CONTEXT_LEN};
-use crate::graph::recording::{FrameRef, Recording};
+use crate::frame::{Faulty, FrameState, Quiet};
+use crate::recording::batch::{Batch, CONTEXT_LEN};
+use crate::recording::{FrameRef, Recording};
 use crate::simd::SimdLevel;
-use crate::stage::gate::{Faulty, Quiet};
+use crate::stage::gate;
 
 #[derive(Clone, Debug)]
 pub(crate) struct HostPool {
@@ -216,7 +216,7 @@ pub(crate) fn decide_rows(
     states: &mut Vec<FrameState>,
 ) -> u32 {
     match &recording.gate {
-        Some(step) => step.gate.decide(level, batch, step.input, channel, rows, states),
+        Some(step) => gate::decide(step, level, batch, channel, rows, states),
         None => {
             states.extend(rows.map(|_| FrameState::Live));
             0
@@ -228,7 +228,7 @@ pub(crate) fn decide_rows(
 pub(crate) fn is_heard(recording: &Recording, state: FrameState) -> bool {
     match state {
         FrameState::Live => true,
-        FrameState::Quiet => recording.gate.as_ref().is_some_and(|step| step.gate.quiet == Quiet::Pass),
+        FrameState::Quiet => recording.gate.as_ref().is_some_and(|step| step.quiet == Quiet::Pass),
         FrameState::Faulty => false,
     }
 }
@@ -241,7 +241,7 @@ pub(crate) fn refuse_faulty(
     first_row: usize,
     states: &[FrameState],
 ) -> Result<()> {
-    let Some(step) = recording.gate.as_ref().filter(|step| step.gate.faulty == Faulty::Reject) else {
+    let Some(step) = recording.gate.as_ref().filter(|step| step.faulty == Faulty::Reject) else {
         return Ok(());
     };
     let faulty = states.iter().enumerate().map(|(index, state)| (first_row + index, state));

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::graph::batch::Batch;
-use crate::graph::recording::Recording;
-use crate::graph::results::RunOutput;
+use crate::recording::Recording;
+use crate::recording::batch::Batch;
+use crate::recording::results::RunOutput;
 
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::recording::{BufferSpec, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
 use super::{CustomKernel, Graph, Node, NodeKind, gather_kernel};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
+use crate::recording::{BufferSpec, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate::Gate;
 
@@ -182,7 +182,7 @@ impl Recorder {
             let problem = format!("a gate must read an input, and `{}` is none", node.sources[0]);
             return Err(Error::graph(&node.name, problem));
         };
-        self.gate = Some(GateStep { node: node.name.clone(), input, gate: *gate });
+        self.gate = Some(gate.step(&node.name, input));
         self.edges.insert(node.name.clone(), Edge { gated: true, ..edge });
         Ok(())
     }

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::limits::{self, Needs};
-use super::recording::{Kernel, Twin, TwinCall, TwinWorker};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
+use crate::recording::{Kernel, Twin, TwinCall, TwinWorker};
 use crate::simd::SimdLevel;
 
 /// `flat_workgroup`, for custom kernels. It goes behind their source, so that lines in error messages are theirs.

@@ -1,16 +1,10 @@
-//! Nodes and edges: a graph is built by name, checked as a whole, and becomes one [`Recording`](recording::Recording).
-
-pub(crate) mod batch;
+//! Nodes and edges: a graph is built by name, checked as a whole, and becomes one recording.
 
 mod check;
 
 mod custom;
 
 pub(crate) mod limits;
-
-pub(crate) mod recording;
-
-pub(crate) mod results;
 
 use crate::frame::FrameShape;
 use crate::stage::filter::PhiResolvent;

@@ -12,10 +12,12 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, FrameState};
-use crate::stage::gate::LONG_AGO;
 
 /// Context frames at the start of every row.
 pub(crate) const CONTEXT_LEN: usize = 2;
+
+/// How far the last loud frame is behind when there was none: farther than any hold reaches.
+pub(crate) const LONG_AGO: u32 = u32::MAX / 2;
 
 /// What a session keeps of each channel between batches.
 #[derive(Clone, Debug)]

@@ -4,13 +4,16 @@
 //! [`Unit`]s; `params` starts with their number. An operand is either a graph input, whose frames the kernel finds
 //! through the units, or a buffer in which the live frames lie side by side.
 
+pub(crate) mod batch;
+
+pub(crate) mod results;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::frame::FrameShape;
+use crate::frame::{Faulty, FrameShape, Quiet};
 use crate::simd::SimdLevel;
-use crate::stage::gate::Gate;
 
 /// One live frame, for kernels: its slot in the samples buffer and those of its neighbours.
 #[repr(C)]
@@ -45,7 +48,11 @@ pub(crate) struct Recording {
 pub(crate) struct GateStep {
     pub(crate) node: String,
     pub(crate) input: usize,
-    pub(crate) gate: Gate,
+    /// Bits of the threshold; `ALWAYS_LOUD` when it is off.
+    pub(crate) threshold_bits: u32,
+    pub(crate) hold: u32,
+    pub(crate) quiet: Quiet,
+    pub(crate) faulty: Faulty,
 }
 
 /// One kernel of the recording, with what it reads and writes.

@@ -4,10 +4,9 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::batch::Batch;
-use super::recording::{Place, Recording};
-use crate::frame::{FrameShape, FrameState};
+use super::{Place, Recording};
+use crate::frame::{FrameShape, FrameState, Quiet};
 use crate::memory::HostBuffer;
-use crate::stage::gate::Quiet;
 
 /// How the frames of an output lie in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -256,14 +255,13 @@ impl Chunk<'_> {
     }
 
     /// Finishes a span whose live frames have been put into its room: in the dense layout, moves each to its place
-    /// and fills the others, with `quiet_frame` where frames of that shape pass.
-    pub(crate) fn finish<'s>(
-        &mut self,
-        span: &Range<usize>,
-        quiet: Quiet,
-        passing_shape: Option<FrameShape>,
-        quiet_frame: impl Fn(usize) -> Option<&'s [f32]>,
-    ) {
+    /// and fills the others. Quiet frames pass only where an output has the shape of what the gate listens to.
+    pub(crate) fn finish(&mut self, recording: &Recording, batch: &Batch<'_>, span: &Range<usize>) {
+        let passing = recording.gate.as_ref().filter(|step| step.quiet == Quiet::Pass).map(|step| step.input);
+        let quiet_frame = |index: usize| {
+            let (channel, rows) = batch.rows_of(index..index + 1).next()?;
+            batch.frame(passing?, channel, rows.start)
+        };
         let local = span.start - self.frames.start..span.end - self.frames.start;
         let states = &self.states[local.clone()];
         let live = states.iter().filter(|state| **state == FrameState::Live).count();
@@ -275,7 +273,7 @@ impl Chunk<'_> {
             let len = shape.floats();
             let data = &mut data[local.start * len..local.end * len];
             let silent = &mut silent[local.clone()];
-            let passes = quiet == Quiet::Pass && passing_shape == Some(*shape);
+            let passes = passing.is_some_and(|input| batch.shape(input) == *shape);
             let mut rank = live;
             for (index, state) in states.iter().enumerate().rev() {
                 let place = index * len..(index + 1) * len;

@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::frame::FrameState;
-use crate::graph::batch::{Batch, CONTEXT_LEN};
+use crate::frame::{Faulty, FrameState, Quiet};
+use crate::recording::GateStep;
+use crate::recording::batch::{Batch, CONTEXT_LEN, LONG_AGO};
 use crate::simd::SimdLevel;
 use crate::simd::max_abs_bits;
 
@@ -18,9 +19,6 @@ pub(crate) const WGSL: &str =
 
 /// In the kernel's parameters: every finite frame is loud.
 pub(crate) const ALWAYS_LOUD: u32 = u32::MAX;
-/// A loud frame that is farther away than any hold reaches.
-pub(crate) const LONG_AGO: u32 = u32::MAX / 2;
-
 const INFINITY_BITS: u32 = f32::INFINITY.to_bits();
 
 /// When a frame is loud.
@@ -32,26 +30,6 @@ pub enum Threshold {
     Decibels(f32),
     /// Always, if it is finite.
     Off,
-}
-
-/// What becomes of quiet frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Quiet {
-    /// They come out as zeros.
-    #[default]
-    Zero,
-    /// They come out as they went in.
-    Pass,
-}
-
-/// What happens when a frame holds a NaN or an infinity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Faulty {
-    /// The run fails with [`Error::FaultyFrame`]; nothing is changed.
-    #[default]
-    Reject,
-    /// It is counted, and comes out as zeros.
-    Silence,
 }
 
 /// The max-abs gate: a frame is live when `max |x| > threshold`, or when one of the `hold` frames before it was.
@@ -106,7 +84,7 @@ impl Gate {
     }
 
     /// The threshold as the bits of a float, for comparison with the bits of a peak.
-    pub(crate) fn threshold_bits(&self) -> u32 {
+    fn threshold_bits(&self) -> u32 {
         match self.threshold {
             Threshold::Linear(linear) => linear.abs().to_bits(),
             Threshold::Decibels(decibels) => linear_from_decibels(decibels).to_bits(),
@@ -114,52 +92,62 @@ impl Gate {
         }
     }
 
-    fn state_from_peak(&self, peak_bits: u32) -> FrameState {
-        let threshold_bits = self.threshold_bits();
-        match peak_bits {
-            INFINITY_BITS.. => FrameState::Faulty,
-            _ if threshold_bits == ALWAYS_LOUD || peak_bits > threshold_bits => FrameState::Live,
-            _ => FrameState::Quiet,
+    /// What devices run of it.
+    pub(crate) fn step(&self, node: &str, input: usize) -> GateStep {
+        GateStep {
+            node: node.to_owned(),
+            input,
+            threshold_bits: self.threshold_bits(),
+            hold: self.hold,
+            quiet: self.quiet,
+            faulty: self.faulty,
         }
     }
+}
 
-    /// The CPU twin. Decides the frames `rows` of one channel, counted with the context before the batch; returns how
-    /// far the last loud frame lies before the one after them. States of context frames come from the history.
-    ///
-    /// Frames before `rows` are looked at again as far back as `hold` reaches, so that any piece of a batch can be
-    /// decided by itself, by whichever thread gets it.
-    pub(crate) fn decide(
-        &self,
-        level: SimdLevel,
-        batch: &Batch<'_>,
-        input: usize,
-        channel: usize,
-        rows: Range<usize>,
-        states: &mut Vec<FrameState>,
-    ) -> u32 {
-        let first_new = rows.start.max(CONTEXT_LEN);
-        states.extend((rows.start..rows.end.min(CONTEXT_LEN)).map(|row| batch.context_state(channel, row)));
-        let hold = usize::try_from(self.hold).unwrap_or(usize::MAX);
-        let begin = first_new.saturating_sub(hold).max(CONTEXT_LEN);
-        let mut since_loud = match begin {
-            CONTEXT_LEN => batch.since_loud(channel),
-            _ => LONG_AGO,
-        };
-        for row in begin..rows.end {
-            let frame = batch.frame(input, channel, row).unwrap_or(&[]);
-            let mut state = self.state_from_peak(max_abs_bits(level, frame));
-            match state {
-                FrameState::Live => since_loud = 0,
-                FrameState::Quiet if since_loud <= self.hold => state = FrameState::Live,
-                FrameState::Quiet | FrameState::Faulty => {}
-            }
-            since_loud = since_loud.saturating_add(1).min(LONG_AGO);
-            if row >= first_new {
-                states.push(state);
-            }
-        }
-        since_loud
+fn state_from_peak(peak_bits: u32, threshold_bits: u32) -> FrameState {
+    match peak_bits {
+        INFINITY_BITS.. => FrameState::Faulty,
+        _ if threshold_bits == ALWAYS_LOUD || peak_bits > threshold_bits => FrameState::Live,
+        _ => FrameState::Quiet,
     }
+}
+
+/// The CPU twin. Decides the frames `rows` of one channel, counted with the context before the batch; returns how
+/// far the last loud frame lies before the one after them. States of context frames come from the history.
+///
+/// Frames before `rows` are looked at again as far back as `hold` reaches, so that any piece of a batch can be
+/// decided by itself, by whichever thread gets it.
+pub(crate) fn decide(
+    step: &GateStep,
+    level: SimdLevel,
+    batch: &Batch<'_>,
+    channel: usize,
+    rows: Range<usize>,
+    states: &mut Vec<FrameState>,
+) -> u32 {
+    let first_new = rows.start.max(CONTEXT_LEN);
+    states.extend((rows.start..rows.end.min(CONTEXT_LEN)).map(|row| batch.context_state(channel, row)));
+    let hold = usize::try_from(step.hold).unwrap_or(usize::MAX);
+    let begin = first_new.saturating_sub(hold).max(CONTEXT_LEN);
+    let mut since_loud = match begin {
+        CONTEXT_LEN => batch.since_loud(channel),
+        _ => LONG_AGO,
+    };
+    for row in begin..rows.end {
+        let frame = batch.frame(step.input, channel, row).unwrap_or(&[]);
+        let mut state = state_from_peak(max_abs_bits(level, frame), step.threshold_bits);
+        match state {
+            FrameState::Live => since_loud = 0,
+            FrameState::Quiet if since_loud <= step.hold => state = FrameState::Live,
+            FrameState::Quiet | FrameState::Faulty => {}
+        }
+        since_loud = since_loud.saturating_add(1).min(LONG_AGO);
+        if row >= first_new {
+            states.push(state);
+        }
+    }
+    since_loud
 }
 
 fn linear_from_decibels(decibels: f32) -> f32 {

@@ -3,10 +3,10 @@
 //! Data goes up through mapped staging buffers and comes back through mapped readback buffers; both stay for the life
 //! of the plan. What is in a buffer past the frames of the current batch is garbage from earlier ones.
 
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, bind};
 use super::{Shared, gate};
 use crate::error::Result;
-use crate::graph::recording::{Operand, Place, Recording, Step, Unit};
+use crate::recording::{Operand, Place, Recording, Step, Unit};
 
 /// Buffers for at most `units` live frames.
 #[derive(Debug)]
@@ -181,17 +181,4 @@ fn params_buffer(maker: &mut Maker<'_>, step: &Step) -> wgpu::Buffer {
     let words: Vec<u32> = std::iter::once(0).chain(step.kernel.params.iter().copied()).collect();
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
     maker.filled(&format!("{}.params", step.node), bytemuck::cast_slice(&words), usage)
-}
-
-pub(super) fn bind<'a>(
-    device: &wgpu::Device,
-    label: &str,
-    layout: &wgpu::BindGroupLayout,
-    buffers: impl Iterator<Item = &'a wgpu::Buffer>,
-) -> wgpu::BindGroup {
-    let entries: Vec<_> = (0..)
-        .zip(buffers)
-        .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-        .collect();
-    device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::buffers::bind;
-use super::pipeline::{Binding, Pipeline, PipelineRequest};
+use super::pipeline::{Binding, Pipeline, PipelineRequest, bind};
 use crate::error::Result;
 use crate::frame::FrameState;
-use crate::graph::recording::Recording;
+use crate::recording::Recording;
 use crate::stage::gate::{self, GateParams};
 
 /// Frames that one workgroup can list within the loop budget, 256 for each of its invocations.

@@ -15,6 +15,12 @@ mod pipeline;
 
 mod plan;
 
+mod gated_on_host;
+
+mod gated_on_device;
+
+mod rooms;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,7 +29,7 @@ use super::host::HostPool;
 use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::graph::limits;
-use crate::graph::recording::Recording;
+use crate::recording::Recording;
 
 pub use cache::PipelineCacheDir;
 

@@ -9,7 +9,7 @@ use super::{Measure, PhiResolvent, WindowLayout};
 use crate::error::Result;
 use crate::fft::{Power, Scratch, SpectralFilter, WindowShape};
 use crate::frame::{Domain, FrameShape};
-use crate::graph::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker};
+use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker};
 use crate::simd::SimdLevel;
 
 /// The filter kernel with all the source it includes.

@@ -8,7 +8,7 @@
 use super::{FilterMode, FilterOutput, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::error::Result;
 use crate::frame::FrameShape;
-use crate::graph::recording::{Kernel, Operand, TwinCall, TwinOperand};
+use crate::recording::{Kernel, Operand, TwinCall, TwinOperand};
 use crate::simd::SimdLevel;
 
 /// Coherence of what the pairs were measured on, 0 to 1: `sum R |X|^2 / sum |X|^2`, with R the resolvent of phi the

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use super::{FrameShape, filter_of};
 use crate::graph::gather_kernel;
 use crate::graph::limits::inspect::{Members, constant, members};
-use crate::graph::recording::{Kernel, NO_SLOT, Unit};
+use crate::recording::{Kernel, NO_SLOT, Unit};
 use crate::stage::filter::{FilterMode, FilterParams, Measure, WGSL};
 use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::frame::{Domain, FrameShape};
 use crate::graph::gather_kernel;
-use crate::graph::recording::{Kernel, Operand};
+use crate::recording::{Kernel, Operand};
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate;
 

@@ -1,0 +1,154 @@
+//! Running a batch that is gated on the host: only live frames, and the neighbours that they hear, go to the device.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Instant;
+
+use super::buffers::BufferSet;
+use super::plan::{GpuPlan, IN_FLIGHT, WIDEST_DISPATCH, index_word};
+use super::rooms::Rooms;
+use crate::device::host::{LiveRow, gate_span};
+use crate::error::Result;
+use crate::recording::batch::Batch;
+use crate::recording::results::Chunk;
+use crate::recording::{NO_SLOT, Unit};
+
+/// Live frames that are submitted together.
+struct Piece {
+    /// Where they stand among all live frames of the batch.
+    units: Range<usize>,
+    list: Vec<Unit>,
+    /// The frame that each slot holds: (channel, row).
+    slots: Vec<(usize, usize)>,
+}
+
+/// A submission that has not been read back.
+struct Flight {
+    piece: Range<usize>,
+    bucket: usize,
+    set: usize,
+    submission: wgpu::SubmissionIndex,
+}
+
+/// The piece that starts at `first`: as many live frames as fit.
+fn next_piece(live: &[LiveRow], first: usize, most_units: usize, most_slots: usize) -> Piece {
+    let mut piece = Piece { units: first..first, list: Vec::new(), slots: Vec::new() };
+    let slot = |slots: &mut Vec<(usize, usize)>, at: (usize, usize)| {
+        // Live frames come in order, so a frame that has a slot already got one of the last three.
+        let recent = slots.len().saturating_sub(3);
+        let found = slots[recent..].iter().position(|held| *held == at).map(|index| recent + index);
+        index_word(found.unwrap_or_else(|| {
+            slots.push(at);
+            slots.len() - 1
+        }))
+    };
+    for row in &live[first..] {
+        let needed = 1 + usize::from(row.has_previous) + usize::from(row.has_next);
+        if piece.list.len() == most_units || piece.slots.len() + needed > most_slots {
+            break;
+        }
+        let at = |row_index| (row.channel, row_index);
+        let previous = if row.has_previous { slot(&mut piece.slots, at(row.row - 1)) } else { NO_SLOT };
+        let own = slot(&mut piece.slots, at(row.row));
+        let next = if row.has_next { slot(&mut piece.slots, at(row.row + 1)) } else { NO_SLOT };
+        piece.list.push(Unit { slot: own, previous, next, frame: own });
+        piece.units.end += 1;
+    }
+    piece
+}
+
+impl GpuPlan {
+    pub(super) fn run_gated_on_host(&mut self, batch: &Batch<'_>, mut chunks: Vec<Chunk<'_>>) -> Result<()> {
+        let start = Instant::now();
+        let lives = self.gate_chunks(batch, &mut chunks)?;
+        self.times.gate += start.elapsed();
+
+        let live: Vec<LiveRow> = lives.concat();
+        let mut rooms = Rooms::new(&self.recording, &mut chunks, lives.iter().map(Vec::len));
+        let mut flights: VecDeque<Flight> = VecDeque::new();
+        let mut done = 0;
+        let mut turn = 0;
+        while done < live.len() {
+            let largest = &self.buckets[self.buckets.len() - 1][0];
+            let piece = next_piece(&live, done, largest.units, largest.slots);
+            done = piece.units.end;
+            if flights.len() == IN_FLIGHT
+                && let Some(flight) = flights.pop_front()
+            {
+                self.land(&flight, &mut rooms)?;
+            }
+            flights.push_back(self.submit(batch, &piece, turn % IN_FLIGHT)?);
+            turn += 1;
+        }
+        for flight in flights {
+            self.land(&flight, &mut rooms)?;
+        }
+        drop(rooms);
+        let start = Instant::now();
+        self.finish_chunks(batch, chunks)?;
+        self.times.collect += start.elapsed();
+        Ok(())
+    }
+
+    fn gate_chunks(&self, batch: &Batch<'_>, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<LiveRow>>> {
+        let mut lives: Vec<Vec<LiveRow>> = vec![Vec::new(); chunks.len()];
+        let jobs = chunks.iter_mut().zip(&mut lives).collect();
+        self.host.for_each(jobs, |_, (chunk, live): (&mut Chunk<'_>, &mut Vec<LiveRow>)| {
+            let mut scratch = Vec::new();
+            gate_span(&self.recording, self.host.level, batch, chunk.frames.clone(), &mut scratch, chunk.states, live)
+        })?;
+        Ok(lives)
+    }
+
+    fn submit(&mut self, batch: &Batch<'_>, piece: &Piece, set: usize) -> Result<Flight> {
+        let start = Instant::now();
+        let bucket = self.bucket(piece.list.len(), piece.slots.len());
+        let buffers = &self.buckets[bucket][set];
+        let mut encoder = self.encoder();
+        self.stage_frames(&mut encoder, buffers, batch, &piece.slots)?;
+        self.stage_control(&mut encoder, buffers, &piece.list)?;
+        let live = piece.list.len();
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for (index, step) in self.recording.steps.iter().enumerate() {
+                pass.set_pipeline(&self.pipelines[index].pipeline);
+                pass.set_bind_group(0, &buffers.bind_groups[index], &[]);
+                let items = index_word(live) * step.kernel.items_per_frame;
+                let workgroups = items.div_ceil(step.kernel.items_per_workgroup);
+                pass.dispatch_workgroups(workgroups.min(WIDEST_DISPATCH), workgroups.div_ceil(WIDEST_DISPATCH), 1);
+            }
+        }
+        self.copy_outputs(&mut encoder, buffers, live);
+        let submission = self.shared.queue.submit([encoder.finish()]);
+        self.map_again(buffers, live);
+        self.times.upload += start.elapsed();
+        Ok(Flight { piece: piece.units.clone(), bucket, set, submission })
+    }
+
+    fn land(&mut self, flight: &Flight, rooms: &mut Rooms<'_>) -> Result<()> {
+        let start = Instant::now();
+        self.shared.wait(&flight.submission, "running its kernels")?;
+        self.times.compute += start.elapsed();
+        let start = Instant::now();
+        let buffers = &self.buckets[flight.bucket][flight.set];
+        self.read_back(buffers, flight.piece.clone(), rooms)?;
+        self.times.readback += start.elapsed();
+        Ok(())
+    }
+
+    fn read_back(&self, buffers: &BufferSet, units: Range<usize>, rooms: &mut Rooms<'_>) -> Result<()> {
+        for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
+            let bytes = self.output_bytes(place, units.len());
+            if bytes == 0 {
+                continue;
+            }
+            let view = readback
+                .get_mapped_range(..bytes)
+                .map_err(|error| self.shared.error("mapping a readback buffer", error))?;
+            rooms.fill(place, units.clone(), bytemuck::cast_slice(&view));
+            drop(view);
+            readback.unmap();
+        }
+        Ok(())
+    }
+}
