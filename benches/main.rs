@@ -149,6 +149,9 @@ fn filter_figures(effort: Effort, into: &mut Vec<Value>) {
     // Twice the frames, so that each core has as many.
     let hot_twice = signal(2 * HOT_FRAMES, 0);
     let mut filter_twice = Work::new(&two, &block, Layout::Dense);
+    let batch = signal(4 * HOT_FRAMES, 0);
+    let mut batch_on_one = Work::new(&one, &block, Layout::Dense);
+    let mut batch_on_two = Work::new(&two, &block, Layout::Dense);
     let mut seamless = Work::new(&one, &filter_graph(FilterMode::Seamless), Layout::Dense);
     let (mut realfft, mut realfft_out) = (RealFft::new(), HostBuffer::zeroed(HOT_FRAMES * FRAME_LEN));
     let (mut pairs, mut pairs_out) = (RustFftPairs::new(), HostBuffer::zeroed(HOT_FRAMES * FRAME_LEN));
@@ -163,6 +166,14 @@ fn filter_figures(effort: Effort, into: &mut Vec<Value>) {
             black_box(filter_twice.run(&hot_twice));
         })
         .against("filter.hot.1t"),
+        Figure::new("filter.batch.1t", 4 * HOT_FRAMES, || {
+            black_box(batch_on_one.run(&batch));
+        })
+        .against("realfft.hot.1t"),
+        Figure::new("filter.batch.2t", 4 * HOT_FRAMES, || {
+            black_box(batch_on_two.run(&batch));
+        })
+        .against("filter.batch.1t"),
         Figure::new("filter.seamless.hot.1t", HOT_FRAMES, || {
             black_box(seamless.run(&hot));
         })
