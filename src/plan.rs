@@ -11,7 +11,8 @@ use crate::recording::batch::{Batch, CONTEXT_LEN, History};
 use crate::recording::results::{Layout, RunOutput};
 use crate::simd::SimdLevel;
 
-/// A compiled graph, ready to run on its device. Clones share everything; runs on one plan take turns.
+/// A compiled graph, ready to run on its device. Clones share everything; runs on one plan take turns, so a custom
+/// kernel's twin must not run the plan that it is part of.
 #[derive(Clone, Debug)]
 pub struct Plan {
     inner: Arc<Inner>,
@@ -70,7 +71,7 @@ impl Plan {
         self.run_batch(&Batch::new(self.inputs(), inputs, channels, None)?, output)
     }
 
-    /// Opens a session for signals that come in pieces, with the state of `channels` channels.
+    /// Opens a session for signals that come in pieces, with the state of `channels` channels: two frames of each.
     pub fn session(&self, channels: usize) -> Session {
         let history = History::new(&self.shapes(), channels);
         Session { plan: self.clone(), channels, history, pushed: 0, level: SimdLevel::detect() }
@@ -82,7 +83,7 @@ impl Plan {
 
     fn run_batch(&self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
         let mut prepared = self.inner.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.run(batch, output)
+        prepared.run(batch, output).inspect_err(|_| output.clear())
     }
 }
 
@@ -90,7 +91,8 @@ impl Plan {
 /// the pieces come out as the whole would have.
 ///
 /// With [`Plan::latency_frames`] of 1, a push gives back the frames up to the last but one, and `finish` gives the
-/// last. A push that fails changes nothing: the same frames can be pushed again.
+/// last. A push that is refused because of its samples changes nothing: other samples can be pushed in their place.
+/// After an error of the device the plan has to be compiled again, and the session opened anew.
 #[derive(Clone, Debug)]
 pub struct Session {
     plan: Plan,

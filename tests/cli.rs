@@ -373,6 +373,37 @@ fn outputs_are_never_harmed() {
     assert_done(&run(&input, &older, &["--force"]));
 }
 
+#[test]
+fn a_picture_never_replaces_the_signal() {
+    let folder = Folder::new();
+    let data = noise(4_000, 2);
+    folder.file("in.sigmf-data", &float_bytes(&data));
+    let meta = br#"{"global": {"core:datatype": "cf32_le", "core:sample_rate": 1e6, "core:version": "1.0.0"},
+        "captures": [{"core:sample_start": 0}], "annotations": []}"#;
+    let input = folder.file("in.sigmf-meta", meta);
+    let output = folder.path("out.sigmf-meta");
+    for picture in ["in.sigmf-data", "in.sigmf-meta", "out.sigmf-data", "out.sigmf-meta", "./out.sigmf-data"] {
+        let picture = folder.path(picture);
+        let refused = run(&input, &output, &["--force", "--picture", picture.to_str().unwrap()]);
+        assert_refused(&refused, 1, &["--picture"]);
+        assert!(!output.exists(), "nothing is written for {}", picture.display());
+    }
+    assert_eq!(std::fs::read(folder.path("in.sigmf-data")).unwrap(), float_bytes(&data), "the input is as it was");
+    assert_refused(&run(&input, &output, &["--picture", "-"]), 1, &["--picture"]);
+    assert_eq!(folder.names(), ["in.sigmf-data", "in.sigmf-meta"], "and nothing else is there");
+}
+
+#[test]
+fn more_channels_than_memory_allows_are_refused() {
+    let folder = Folder::new();
+    let input = folder.file("in.f32", &[0; 65_535 * 4]);
+    let output = folder.path("out.f32");
+    assert_refused(&run(&input, &output, &["--channels", "65535"]), 1, &["65535 channels", "--frame-len 128"]);
+    assert_done(&run(&input, &output, &["--channels", "65535", "--frame-len", "128"]));
+    assert_eq!(floats(&output).len(), 65_535);
+    assert_refused(&run(&input, &output, &["--threads", "100000", "--force"]), 1, &["threads", "1024"]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
@@ -413,19 +444,46 @@ fn ctrl_c_leaves_nothing_behind() {
     assert_eq!(std::fs::read(&older).unwrap(), b"precious", "the older file is as it was");
 }
 
+/// Waiting for somebody to open the other end of a pipe, the main thread hears nothing.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_heard_while_a_pipe_is_opened() {
+    let folder = Folder::new();
+    let pipe = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success(), "a pipe should be possible");
+    let mut child = auricle(["run", "--format", "f32", "--device", "cpu"])
+        .arg(&pipe)
+        .arg("-o")
+        .arg(folder.path("out.f32"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let started = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(started.elapsed().as_secs() < 20, "it should have ended");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert_eq!(folder.names(), ["pipe"], "nothing else is left");
+}
+
 #[test]
 fn commands_that_make_no_sense_are_explained() {
     let folder = Folder::new();
     let input = folder.file("in.wav", &short_wav());
     let output = folder.path("out.wav");
-    let cases: [(&[&str], &[&str]); 8] = [
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--gate", "--filter"], &["--gate", "needs a level"]),
         (&["--frame-len", "1000"], &["--frame-len", "1000", "1024"]),
         (&["--frame-len", "8192"], &["8192", "4096"]),
         (&["--phi", "0"], &["phi", "above 0"]),
         (&["--phi", "NaN"], &["phi", "above 0"]),
         (&["--phi", "1e9"], &["phi", "block"]),
         (&["--gate", "loud"], &["--gate", "loud", "-60dB"]),
-        (&["--gate", "inf"], &["threshold"]),
+        (&["--gate", "inf"], &["--gate", "inf"]),
         (&["--format", "mp3"], &["mp3", "cf32"]),
     ];
     for (more, needles) in cases {

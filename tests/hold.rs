@@ -1,10 +1,11 @@
 //! The gate over time: hold, across batches, buckets, sessions and channels.
 
-use auricle::{FrameShape, FrameState, Gate, Quiet, Threshold};
+use auricle::{FilterMode, FrameShape, FrameState, Gate, Graph, PhiResolvent, Quiet, Threshold};
 
-use crate::adapter::plans;
+use crate::adapter::{engines, plans};
 use crate::compare::assert_same_bits;
 use crate::gate::{check, expected_frames, expected_states, graph};
+use crate::oracle;
 use crate::pieces::push_in_pieces;
 use crate::signals::{bursts, random};
 
@@ -101,5 +102,34 @@ fn a_faulty_frame_neither_holds_nor_ends_a_hold() {
         check(&name, &plan, &samples, 1, &states, Quiet::Zero);
         let pieces = push_in_pieces(&plan, &samples, 1, &[1], "out");
         assert_eq!(pieces.states[0], states, "in pieces, on {name}");
+    }
+}
+
+/// A long hold is decided ahead, for all frames; a short one where it is needed. Both are the same function.
+#[test]
+fn a_hold_of_any_length_costs_no_memory_and_decides_the_same() {
+    let frames = 3_000;
+    let shape = FrameShape::real(64);
+    let mut samples = vec![0.0; frames * shape.floats()];
+    for loud in [7, 50, 51, 900, 2_500] {
+        samples[loud * 64 + 3] = 0.5;
+    }
+    let slices: Vec<&[f32]> = samples.chunks(64).collect();
+    for hold in [15, 16, 17, 300, 1_000_000] {
+        let gate = Gate { threshold: Threshold::Linear(0.1), hold, ..Gate::default() };
+        let expected = oracle::gate(&slices, 0.1, hold as usize);
+        let graph = Graph::new()
+            .input("in", shape)
+            .gate("gate", "in", gate)
+            .filter("first", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
+            .filter("second", "first", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
+            .output("out", "second");
+        for engine in engines() {
+            let plan = engine.compile(&graph).unwrap();
+            assert!(plan.report().buffer_bytes < 1 << 30, "hold {hold}: {} bytes", plan.report().buffer_bytes);
+            let output = plan.run(&[&samples], 1).unwrap();
+            let live: Vec<Option<bool>> = output.states().iter().map(|s| Some(*s == FrameState::Live)).collect();
+            assert!(live == expected, "hold {hold} on {}", engine.device().name);
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Results whose memory is used again: what an earlier run left there must never show.
 
 use auricle::{
-    Error, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, Measure, PhiResolvent, Quiet, RunOutput,
+    DeviceChoice, Error, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, Measure, PhiResolvent, Quiet,
+    RunOutput,
 };
 
 use crate::adapter::{engines, open};
@@ -74,7 +75,7 @@ fn a_used_result_equals_a_fresh_one_on_every_device() {
 /// One result serves graphs with frames of other lengths, too.
 #[test]
 fn a_result_moves_between_plans() {
-    let engine = open(auricle::DeviceChoice::Cpu);
+    let engine = open(DeviceChoice::Cpu);
     let mut used = RunOutput::new(Layout::Dense);
     for len in [256, 64, 1024, 64] {
         let graph = Graph::new()
@@ -96,7 +97,7 @@ fn layouts_and_threads_agree() {
     let samples = signal(5000, 8, |frame| frame % 11 < 7);
     let mut answers = Vec::new();
     for threads in [1, 2, 3] {
-        let device = auricle::DeviceChoice::Cpu;
+        let device = DeviceChoice::Cpu;
         let options = auricle::EngineOptions { device, threads, ..auricle::EngineOptions::default() };
         let engine = auricle::Engine::open(&options).expect("the CPU should open");
         let plan = engine.compile(&graph(Quiet::Zero)).expect("the graph should compile");
@@ -117,7 +118,7 @@ fn the_first_faulty_frame_is_named() {
     for frame in [4900, 3210, 1777] {
         samples[frame * LEN + 5] = f32::NAN;
     }
-    let engine = open(auricle::DeviceChoice::Cpu);
+    let engine = open(DeviceChoice::Cpu);
     let plan = engine.compile(&graph(Quiet::Zero)).expect("the graph should compile");
     for _ in 0..50 {
         match plan.run(&[&samples], 1) {
@@ -125,4 +126,36 @@ fn the_first_faulty_frame_is_named() {
             other => panic!("expected the faulty frame 1777, got {other:?}"),
         }
     }
+}
+
+/// Many threads of somebody else's pool may share one plan.
+#[test]
+fn a_plan_that_is_called_from_a_rayon_pool_answers() {
+    use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+    let (done_in, done) = std::sync::mpsc::sync_channel(1);
+    let work = move || {
+        let graph = Graph::new().input("in", FrameShape::real(64)).gate("gate", "in", Gate::default());
+        let plan = open(DeviceChoice::Cpu).compile(&graph.output("out", "gate")).unwrap();
+        let samples = noise(64 * 200, 3);
+        let live: u64 = (0..500).into_par_iter().map(|_| plan.run(&[&samples], 1).unwrap().counts().live).sum();
+        done_in.send(live).unwrap();
+    };
+    std::thread::Builder::new().spawn(work).unwrap();
+    let live = done.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(live, Ok(500 * 200), "no call waits for another for ever");
+}
+
+#[test]
+fn a_run_that_failed_leaves_no_frames() {
+    let graph = Graph::new().input("in", FrameShape::real(64)).gate("gate", "in", Gate::default());
+    let plan = open(DeviceChoice::Cpu).compile(&graph.output("out", "gate")).unwrap();
+    let mut output = RunOutput::new(Layout::Dense);
+    plan.run_into(&[&[0.5; 640]], 1, &mut output).unwrap();
+    assert_eq!(output.counts().live, 10);
+    let mut samples = [0.5; 640];
+    samples[100] = f32::NAN;
+    plan.run_into(&[&samples], 1, &mut output).expect_err("a faulty frame is rejected");
+    assert_eq!((output.counts().total, output.dense("out")), (0, None), "not half of them");
+    plan.run_into(&[&[0.5; 640]], 1, &mut output).unwrap();
+    assert_eq!(output.dense("out").map(<[f32]>::len), Some(640), "and it can be used again");
 }

@@ -64,7 +64,8 @@ pub(super) struct RunArguments {
     #[arg(long, default_value = "seamless", value_enum, help_heading = "Filter")]
     filter: FilterArgument,
 
-    /// Strength of the filter, above 0; the golden ratio unless set.
+    /// Strength of the filter, above 0; the golden ratio unless set. A very large one reaches beyond a frame, and then
+    /// needs longer frames or `--filter block`.
     #[arg(long, default_value_t = crate::GOLDEN_RATIO, value_name = "X", help_heading = "Filter")]
     phi: f64,
 
@@ -225,7 +226,10 @@ impl RunConfig {
             filter.check(FrameShape::real(arguments.frame_len)).context("--filter")?;
         }
         let format = arguments.format.as_deref().map(str::parse::<SampleFormat>).transpose()?;
-        let device: DeviceChoice = arguments.device.parse().unwrap_or_default();
+        let device: DeviceChoice = match arguments.device.parse() {
+            Ok(device) => device,
+            Err(never) => match never {},
+        };
         Ok(Self {
             input: arguments.input.clone(),
             output: arguments.output.clone(),
@@ -267,6 +271,9 @@ impl RunConfig {
 }
 
 fn threshold(text: &str) -> Result<Threshold> {
+    if text.starts_with("--") {
+        bail!("--gate needs a level, such as 0.001, -60dB or off; `{text}` follows it");
+    }
     let lower = text.trim().to_ascii_lowercase();
     if lower == "off" {
         return Ok(Threshold::Off);
@@ -274,8 +281,8 @@ fn threshold(text: &str) -> Result<Threshold> {
     let decibels = lower.strip_suffix("dbfs").or_else(|| lower.strip_suffix("db"));
     let number: Option<f32> = decibels.unwrap_or(&lower).trim().parse().ok();
     match (number, decibels) {
-        (Some(number), Some(_)) => Ok(Threshold::Decibels(number)),
-        (Some(number), None) if number >= 0.0 => Ok(Threshold::Linear(number)),
+        (Some(number), Some(_)) if number.is_finite() => Ok(Threshold::Decibels(number)),
+        (Some(number), None) if number.is_finite() && number >= 0.0 => Ok(Threshold::Linear(number)),
         _ => bail!("--gate `{text}` is no level; give one such as 0.001, -60dB or off"),
     }
 }

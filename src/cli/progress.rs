@@ -1,8 +1,9 @@
 //! Progress on a terminal, and the wish to stop.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,21 +46,52 @@ impl Progress {
     }
 }
 
-/// True once somebody pressed Ctrl-C or asked the process to end.
+/// What happens when somebody presses Ctrl-C or asks the process to end: the run stops between two blocks. One that
+/// cannot, because it waits for a file or a pipe, is ended after a moment, and its temporary files with it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interrupt {
     wanted: Arc<AtomicBool>,
+    ignored: Arc<AtomicBool>,
+    temporary: Arc<Mutex<Vec<PathBuf>>>,
 }
+
+/// How long a run may take to stop by itself.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Interrupt {
     pub(super) fn listen() -> Result<Self> {
         let interrupt = Self::default();
-        let wanted = Arc::clone(&interrupt.wanted);
-        ctrlc::set_handler(move || wanted.store(true, Ordering::Release)).context("listening for Ctrl-C")?;
+        let heard = interrupt.clone();
+        ctrlc::set_handler(move || heard.stop()).context("listening for Ctrl-C")?;
         Ok(interrupt)
     }
 
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Files to remove when the process has to be ended.
+    pub(super) fn clean_up(&self, temporary: Vec<PathBuf>) {
+        *self.temporary.lock().unwrap_or_else(PoisonError::into_inner) = temporary;
+    }
+
+    /// From here on the outputs get their names: that is quick, and is not cut in two.
+    pub(super) fn ignore(&self) {
+        self.ignored.store(true, Ordering::Release);
+    }
+
+    #[expect(clippy::print_stderr, reason = "the main thread waits for something that may never come")]
+    fn stop(&self) {
+        self.wanted.store(true, Ordering::Release);
+        std::thread::sleep(PATIENCE);
+        if self.ignored.load(Ordering::Acquire) {
+            return;
+        }
+        for file in self.temporary.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            // It may be gone already, or the folder with it.
+            drop(std::fs::remove_file(file));
+        }
+        eprintln!("auricle: interrupted while waiting for a file or a pipe; nothing was written");
+        std::process::exit(1);
     }
 }

@@ -43,9 +43,10 @@ impl Report {
         let coherence = self
             .coherence
             .map(|coherence| format!("  coherence  {coherence:.3} (white noise 0.332, a slow signal near 1)"));
+        let channels = if self.channels == 1 { "mono".to_owned() } else { format!("{} channels", self.channels) };
         let mut lines = vec![
             format!("{} -> {}", self.input, self.output),
-            format!("  signal     {} samples, {} channels, {rate}", self.samples, self.channels),
+            format!("  signal     {} samples, {channels}, {rate}", self.samples),
             format!("  device     {} ({}: {})", self.device.name, self.device.backend, self.device.driver),
             format!(
                 "  frames     {total} of {} samples: {live} live ({live_percent:.1} %), {quiet} quiet, {faulty} faulty",

@@ -7,7 +7,7 @@
 //! A block holds the same number of frames of every channel. The last one is filled up with zeros, which are cut off
 //! again before anything is written: the output has the length of the input, to the sample.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ use crate::{Engine, FrameCounts, Layout, RunOutput, Session};
 
 /// Floats in a block of a file: enough to fill the largest bucket of a GPU.
 const BLOCK_FLOATS: usize = 2 << 20;
+/// Floats in one frame of all channels, at most: so memory stays bounded, whatever the number of channels.
+const LARGEST_BLOCK_FLOATS: usize = 8 << 20;
 /// Signal in a block of a pipe: somebody may be listening at its other end.
 const PIPE_BLOCK_S: f64 = 0.05;
 /// Blocks that the reader may be ahead.
@@ -37,12 +39,14 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let mut source = Source::open(config.input.as_path(), &config.hints)?;
     warn(&mut source);
     let spec = source.spec().clone();
+    check_memory(config, &spec)?;
     let template = source.template().clone();
     let total = source.total_samples();
-    let picture = open_picture(config)?;
     let options = SinkOptions { force: config.force, ..SinkOptions::default() };
     let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
     sink.set_settings(serde_json::to_value(&config.settings)?);
+    let picture = open_picture(config, &template.inputs, &sink)?;
+    interrupt.clean_up(sink.files().into_iter().chain(&picture).map(|file| file.temporary().to_owned()).collect());
 
     let engine = Engine::open(&config.engine)?;
     let plan = engine.compile(&config.graph(spec.domain()))?;
@@ -61,6 +65,7 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     if interrupt.is_wanted() {
         bail!("interrupted; nothing was written to {}", config.output.display());
     }
+    interrupt.ignore();
     let report = cleaning.publish(&engine, picture, start)?;
     say(config, &report)
 }
@@ -85,6 +90,21 @@ fn warn(source: &mut Source) {
     }
 }
 
+/// One frame of every channel is the least that can be worked on at once, and it is held about six times over.
+fn check_memory(config: &RunConfig, spec: &SignalSpec) -> Result<()> {
+    let floats = config.frame_len * spec.floats_per_sample_time();
+    if floats <= LARGEST_BLOCK_FLOATS {
+        return Ok(());
+    }
+    let fits = LARGEST_BLOCK_FLOATS / spec.floats_per_sample_time().max(1);
+    bail!(
+        "{} channels in frames of {} need too much memory at once; pass --frame-len {} or less",
+        spec.channels,
+        config.frame_len,
+        1 << fits.max(64).ilog2()
+    )
+}
+
 fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool) -> usize {
     let most = (BLOCK_FLOATS / (config.frame_len * spec.floats_per_sample_time())).max(1);
     if !is_pipe {
@@ -96,12 +116,15 @@ fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool) -> usize {
 }
 
 /// Opens the picture's file early: what would fail after all the work is refused before it.
-fn open_picture(config: &RunConfig) -> Result<Option<PendingFile>> {
+fn open_picture(config: &RunConfig, inputs: &[PathBuf], sink: &Sink) -> Result<Option<PendingFile>> {
     let Some(path) = &config.picture else { return Ok(None) };
-    if *path == config.output {
+    if path == Path::new("-") || path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        bail!("--picture {} is no place for a picture; name a PNG file", path.display());
+    }
+    let file = PendingFile::create(path, inputs, config.force).context("--picture")?;
+    if sink.files().iter().any(|output| output.target() == file.target()) {
         bail!("--picture {} would replace the output; name another file", path.display());
     }
-    let file = PendingFile::create(path, std::slice::from_ref(&config.input), config.force).context("--picture")?;
     Ok(Some(file))
 }
 

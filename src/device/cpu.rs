@@ -63,12 +63,10 @@ impl Device for CpuDevice {
     }
 }
 
-/// Frames that a worker gates at once. A hold is looked up that many frames back, so with a long one the span is
-/// longer too: the second look stays a small part of the work.
+/// Frames that a worker gates at once.
 fn span_frames(recording: &Recording) -> usize {
     let frame_floats = recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
-    let hold = recording.gate.as_ref().map_or(0, |step| usize::try_from(step.hold).unwrap_or(0));
-    (SPAN_FLOATS / frame_floats).max(SHORTEST_SPAN).max(4 * hold)
+    (SPAN_FLOATS / frame_floats).max(SHORTEST_SPAN)
 }
 
 struct CpuPlan {
@@ -89,10 +87,11 @@ impl PreparedPlan for CpuPlan {
     fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
         let start = Instant::now();
         output.prepare(&self.recording, batch, self.chunk_frames(batch));
+        let ahead = self.host.decide_ahead(&self.recording, batch)?;
         let (recording, workers, span) = (&self.recording, &self.workers, self.span);
         self.host.for_each(output.chunks(), |index, chunk| {
             let mut worker = workers[index].lock().unwrap_or_else(PoisonError::into_inner);
-            worker.chunk(recording, batch, chunk, span)
+            worker.chunk(recording, batch, ahead.as_deref(), chunk, span)
         })?;
         output.set_stage_times(self.stage_times(start.elapsed()));
         Ok(())
@@ -152,14 +151,21 @@ impl Worker {
         }
     }
 
-    fn chunk(&mut self, recording: &Recording, batch: &Batch<'_>, mut chunk: Chunk<'_>, span: usize) -> Result<()> {
+    fn chunk(
+        &mut self,
+        recording: &Recording,
+        batch: &Batch<'_>,
+        ahead: Option<&[FrameState]>,
+        mut chunk: Chunk<'_>,
+        span: usize,
+    ) -> Result<()> {
         let frames = chunk.frames.clone();
         let mut begin = frames.start;
         let mut at = frames.start;
         self.live.clear();
         while at < frames.end {
             let end = (at + span).min(frames.end);
-            self.gate(recording, batch, &mut chunk, at..end)?;
+            self.gate(recording, batch, ahead, &mut chunk, at..end)?;
             at = end;
             if self.live.len() >= span || at == frames.end {
                 self.stages(recording, batch, &mut chunk, &(begin..at))?;
@@ -174,13 +180,14 @@ impl Worker {
         &mut self,
         recording: &Recording,
         batch: &Batch<'_>,
+        ahead: Option<&[FrameState]>,
         chunk: &mut Chunk<'_>,
         frames: Range<usize>,
     ) -> Result<()> {
         let start = Instant::now();
         let local = frames.start - chunk.frames.start..frames.end - chunk.frames.start;
         let states = &mut chunk.states[local];
-        let decided = gate_span(recording, self.level, batch, frames, &mut self.scratch, states, &mut self.live);
+        let decided = gate_span(recording, self.level, batch, ahead, frames, &mut self.scratch, states, &mut self.live);
         self.busy[0] += start.elapsed();
         decided
     }

@@ -11,6 +11,9 @@ use crate::recording::{FrameRef, Recording};
 use crate::simd::SimdLevel;
 use crate::stage::gate;
 
+/// More workers than any machine has cores for.
+const MOST_THREADS: usize = 1024;
+
 #[derive(Clone, Debug)]
 pub(crate) struct HostPool {
     /// All workers but the first, which is whoever brings the work; none when that one is alone.
@@ -24,6 +27,10 @@ impl HostPool {
     pub(crate) fn new(threads: usize) -> Result<Self> {
         let available = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = if threads == 0 { available } else { threads };
+        if threads > MOST_THREADS {
+            let expected = format!("at most {MOST_THREADS} are allowed; 0 takes one for each core");
+            return Err(Error::setting("the number of threads", threads, expected));
+        }
         let helpers = || {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads - 1)
@@ -48,7 +55,10 @@ impl HostPool {
         jobs: Vec<T>,
         work: impl Fn(usize, T) -> Result<()> + Send + Sync,
     ) -> Result<()> {
-        let helpers = (self.threads - 1).min(jobs.len().saturating_sub(1));
+        // Waiting inside somebody else's rayon pool would run that pool's jobs on this thread, which may hold a lock
+        // that they want. Whoever calls from there has its cores busy anyway.
+        let alone = rayon::current_thread_index().is_some();
+        let helpers = if alone { 0 } else { (self.threads - 1).min(jobs.len().saturating_sub(1)) };
         let jobs = Jobs::new(jobs, helpers + 1);
         match &self.helpers {
             Some(pool) if helpers > 0 => pool.in_place_scope(|scope| {
@@ -167,13 +177,44 @@ impl LiveRow {
     }
 }
 
+/// A hold up to this many frames is looked up where it is needed: cheaper than a pass over all frames.
+const SHORT_HOLD: u32 = 16;
+
+impl HostPool {
+    /// With a long hold, decides all new frames of a batch before anything else: in parallel how loud they are, then
+    /// channel by channel which are held. Channel after channel; none when the hold is short.
+    pub(crate) fn decide_ahead(&self, recording: &Recording, batch: &Batch<'_>) -> Result<Option<Vec<FrameState>>> {
+        let Some(step) = recording.gate.as_ref().filter(|step| step.hold > SHORT_HOLD) else { return Ok(None) };
+        let mut states = vec![FrameState::Quiet; batch.channels * batch.frames];
+        let chunks = states.chunks_mut(AHEAD_FRAMES).enumerate().collect();
+        self.for_each(chunks, |_, (chunk, states): (usize, &mut [FrameState])| {
+            for (index, state) in (chunk * AHEAD_FRAMES..).zip(states) {
+                let row = CONTEXT_LEN + index % batch.frames;
+                *state = gate::loudness(step, self.level, batch, index / batch.frames, row);
+            }
+            Ok(())
+        })?;
+        for (channel, states) in states.chunks_mut(batch.frames.max(1)).enumerate() {
+            let mut since_loud = batch.since_loud(channel);
+            states.iter_mut().for_each(|state| *state = gate::hold(step, &mut since_loud, *state));
+        }
+        Ok(Some(states))
+    }
+}
+
+/// Frames of one job of `decide_ahead`.
+const AHEAD_FRAMES: usize = 256;
+
 /// Decides the emitted frames of a span, counted through all channels, and lists the live ones.
 ///
-/// `scratch` is room for states; `states` gets those of the span, `live` is appended to.
+/// `ahead` is what `decide_ahead` gave, `scratch` is room for states; `states` gets those of the span, `live` is
+/// appended to.
+#[expect(clippy::too_many_arguments, reason = "called in two places, with what each has at hand")]
 pub(crate) fn gate_span(
     recording: &Recording,
     level: SimdLevel,
     batch: &Batch<'_>,
+    ahead: Option<&[FrameState]>,
     span: Range<usize>,
     scratch: &mut Vec<FrameState>,
     states: &mut [FrameState],
@@ -184,7 +225,15 @@ pub(crate) fn gate_span(
         let reach = usize::from(recording.looks_at_neighbours);
         let decided = rows.start.saturating_sub(reach)..(rows.end + reach).min(batch.rows());
         scratch.clear();
-        decide_rows(recording, level, batch, channel, decided.clone(), scratch);
+        match ahead {
+            None => {
+                decide_rows(recording, level, batch, channel, decided.clone(), scratch);
+            }
+            Some(ahead) => scratch.extend(decided.clone().map(|row| match row.checked_sub(CONTEXT_LEN) {
+                Some(new) => ahead[channel * batch.frames + new],
+                None => batch.context_state(channel, row),
+            })),
+        }
         refuse_faulty(recording, batch, channel, decided.start, scratch)?;
         let state_at = |row: usize| scratch[row - decided.start];
         for row in rows {

@@ -44,7 +44,7 @@ impl PendingFile {
             return Err(FileError::OutputExists { path: owned() });
         }
         // What a link leads to is replaced, not the link.
-        let target = fs::canonicalize(path).unwrap_or_else(|_| owned());
+        let target = resolved(path);
         let parent = folder_of(&target);
         if !parent.is_dir() {
             let parent = parent.to_owned();
@@ -66,6 +66,16 @@ impl PendingFile {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that will be replaced or made, however it was spelled.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Where the bytes are until then.
+    pub(crate) fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), FileError> {
@@ -232,4 +242,12 @@ pub(crate) fn write_error(path: &Path, cause: io::Error) -> FileError {
         }
         _ => FileError::OutputWrite { path, cause },
     }
+}
+
+/// One spelling for all: links followed, and the folder too where the file is not there yet.
+fn resolved(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| match (fs::canonicalize(folder_of(path)), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    })
 }

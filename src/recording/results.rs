@@ -167,6 +167,14 @@ impl RunOutput {
         self.places.get(*place)
     }
 
+    /// After a run that failed: no frames, rather than half of them.
+    pub(crate) fn clear(&mut self) {
+        (self.channels, self.frames) = (0, 0);
+        self.states.clear();
+        self.names.clear();
+        self.stage_times.clear();
+    }
+
     /// Makes room for the results of a batch. What is in the frames afterwards is garbage.
     pub(crate) fn prepare(&mut self, recording: &Recording, batch: &Batch<'_>, chunk_frames: usize) {
         let frames = batch.emitted();

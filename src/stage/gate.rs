@@ -128,26 +128,33 @@ pub(crate) fn decide(
 ) -> u32 {
     let first_new = rows.start.max(CONTEXT_LEN);
     states.extend((rows.start..rows.end.min(CONTEXT_LEN)).map(|row| batch.context_state(channel, row)));
-    let hold = usize::try_from(step.hold).unwrap_or(usize::MAX);
-    let begin = first_new.saturating_sub(hold).max(CONTEXT_LEN);
+    let reach = usize::try_from(step.hold).unwrap_or(usize::MAX);
+    let begin = first_new.saturating_sub(reach).max(CONTEXT_LEN);
     let mut since_loud = match begin {
         CONTEXT_LEN => batch.since_loud(channel),
         _ => LONG_AGO,
     };
     for row in begin..rows.end {
-        let frame = batch.frame(step.input, channel, row).unwrap_or(&[]);
-        let mut state = state_from_peak(max_abs_bits(level, frame), step.threshold_bits);
-        match state {
-            FrameState::Live => since_loud = 0,
-            FrameState::Quiet if since_loud <= step.hold => state = FrameState::Live,
-            FrameState::Quiet | FrameState::Faulty => {}
-        }
-        since_loud = since_loud.saturating_add(1).min(LONG_AGO);
+        let state = hold(step, &mut since_loud, loudness(step, level, batch, channel, row));
         if row >= first_new {
             states.push(state);
         }
     }
     since_loud
+}
+
+/// What a new frame is by itself, without any hold.
+pub(crate) fn loudness(step: &GateStep, level: SimdLevel, batch: &Batch<'_>, channel: usize, row: usize) -> FrameState {
+    let frame = batch.frame(step.input, channel, row).unwrap_or(&[]);
+    state_from_peak(max_abs_bits(level, frame), step.threshold_bits)
+}
+
+/// What the next frame becomes: a quiet one stays live when the last loud one is not farther behind than the hold.
+pub(crate) fn hold(step: &GateStep, since_loud: &mut u32, state: FrameState) -> FrameState {
+    let held = state == FrameState::Quiet && *since_loud <= step.hold;
+    let behind = if state == FrameState::Live { 0 } else { *since_loud };
+    *since_loud = behind.saturating_add(1).min(LONG_AGO);
+    if held { FrameState::Live } else { state }
 }
 
 fn linear_from_decibels(decibels: f32) -> f32 {

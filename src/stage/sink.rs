@@ -183,6 +183,15 @@ impl Sink {
         &self.spec
     }
 
+    /// The files that it will replace or make, and those that hold the bytes until then; none for a stream.
+    pub(crate) fn files(&self) -> Vec<&PendingFile> {
+        match &self.body {
+            Body::Stream(_) => Vec::new(),
+            Body::Raw(file) | Body::Wav(file, _) => vec![file],
+            Body::SigMf(body) => vec![&body.data, &body.meta],
+        }
+    }
+
     /// Sample times written so far.
     #[must_use]
     pub fn written_samples(&self) -> u64 {

@@ -91,11 +91,21 @@ impl GpuPlan {
     }
 
     fn gate_chunks(&self, batch: &Batch<'_>, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<LiveRow>>> {
+        let ahead = self.host.decide_ahead(&self.recording, batch)?;
         let mut lives: Vec<Vec<LiveRow>> = vec![Vec::new(); chunks.len()];
         let jobs = chunks.iter_mut().zip(&mut lives).collect();
         self.host.for_each(jobs, |_, (chunk, live): (&mut Chunk<'_>, &mut Vec<LiveRow>)| {
             let mut scratch = Vec::new();
-            gate_span(&self.recording, self.host.level, batch, chunk.frames.clone(), &mut scratch, chunk.states, live)
+            gate_span(
+                &self.recording,
+                self.host.level,
+                batch,
+                ahead.as_deref(),
+                chunk.frames.clone(),
+                &mut scratch,
+                chunk.states,
+                live,
+            )
         })?;
         Ok(lives)
     }

@@ -80,7 +80,9 @@ pub enum FilterMode {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PhiResolvent {
-    /// Strength: any finite number above 0. The golden ratio unless set.
+    /// Strength: any finite number above 0 in block mode. Seamless, the larger phi is the farther the filter reaches,
+    /// and it must not reach farther than a frame: `check` refuses a phi that is too large for the frame length and
+    /// says how far it reaches. (With k in cycles and frames of 1024 the limit is near 4e5.) The golden ratio unless set.
     pub phi: f64,
     /// The unit of `k`.
     pub wavenumber: Wavenumber,
