@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::host::{HostPool, LiveRow, gate_span};
+use super::host::{Gating, HostPool, LiveRow};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
 use crate::frame::FrameState;
@@ -87,11 +87,11 @@ impl PreparedPlan for CpuPlan {
     fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
         let start = Instant::now();
         output.prepare(&self.recording, batch, self.chunk_frames(batch));
-        let ahead = self.host.decide_ahead(&self.recording, batch)?;
-        let (recording, workers, span) = (&self.recording, &self.workers, self.span);
+        let gating = Gating::new(&self.host, &self.recording, batch)?;
+        let (workers, span) = (&self.workers, self.span);
         self.host.for_each(output.chunks(), |index, chunk| {
             let mut worker = workers[index].lock().unwrap_or_else(PoisonError::into_inner);
-            worker.chunk(recording, batch, ahead.as_deref(), chunk, span)
+            worker.chunk(&gating, chunk, span)
         })?;
         output.set_stage_times(self.stage_times(start.elapsed()));
         Ok(())
@@ -127,7 +127,6 @@ impl CpuPlan {
 
 /// One thread's memory.
 struct Worker {
-    level: crate::simd::SimdLevel,
     twins: Vec<Box<dyn TwinWorker>>,
     shared: Vec<Vec<f32>>,
     /// Live frames that a span has at most.
@@ -141,7 +140,6 @@ struct Worker {
 impl Worker {
     fn new(recording: &Recording, host: &HostPool, span: usize) -> Self {
         Self {
-            level: host.level,
             twins: recording.steps.iter().map(|step| step.kernel.twin.worker(host.level)).collect(),
             shared: vec![Vec::new(); recording.shared_memory.len()],
             most_live: 2 * span,
@@ -151,24 +149,17 @@ impl Worker {
         }
     }
 
-    fn chunk(
-        &mut self,
-        recording: &Recording,
-        batch: &Batch<'_>,
-        ahead: Option<&[FrameState]>,
-        mut chunk: Chunk<'_>,
-        span: usize,
-    ) -> Result<()> {
+    fn chunk(&mut self, gating: &Gating<'_, '_>, mut chunk: Chunk<'_>, span: usize) -> Result<()> {
         let frames = chunk.frames.clone();
         let mut begin = frames.start;
         let mut at = frames.start;
         self.live.clear();
         while at < frames.end {
             let end = (at + span).min(frames.end);
-            self.gate(recording, batch, ahead, &mut chunk, at..end)?;
+            self.gate(gating, &mut chunk, at..end)?;
             at = end;
             if self.live.len() >= span || at == frames.end {
-                self.stages(recording, batch, &mut chunk, &(begin..at))?;
+                self.stages(gating, &mut chunk, &(begin..at))?;
                 begin = at;
                 self.live.clear();
             }
@@ -176,29 +167,17 @@ impl Worker {
         Ok(())
     }
 
-    fn gate(
-        &mut self,
-        recording: &Recording,
-        batch: &Batch<'_>,
-        ahead: Option<&[FrameState]>,
-        chunk: &mut Chunk<'_>,
-        frames: Range<usize>,
-    ) -> Result<()> {
+    fn gate(&mut self, gating: &Gating<'_, '_>, chunk: &mut Chunk<'_>, frames: Range<usize>) -> Result<()> {
         let start = Instant::now();
         let local = frames.start - chunk.frames.start..frames.end - chunk.frames.start;
         let states = &mut chunk.states[local];
-        let decided = gate_span(recording, self.level, batch, ahead, frames, &mut self.scratch, states, &mut self.live);
+        let decided = gating.span(frames, &mut self.scratch, states, &mut self.live);
         self.busy[0] += start.elapsed();
         decided
     }
 
-    fn stages(
-        &mut self,
-        recording: &Recording,
-        batch: &Batch<'_>,
-        chunk: &mut Chunk<'_>,
-        span: &Range<usize>,
-    ) -> Result<()> {
+    fn stages(&mut self, gating: &Gating<'_, '_>, chunk: &mut Chunk<'_>, span: &Range<usize>) -> Result<()> {
+        let (recording, batch) = (gating.recording, gating.batch);
         let mut start = Instant::now();
         let live = self.live.len();
         if live > 0 {

@@ -180,17 +180,31 @@ impl LiveRow {
 /// A hold up to this many frames is looked up where it is needed: cheaper than a pass over all frames.
 const SHORT_HOLD: u32 = 16;
 
-impl HostPool {
-    /// With a long hold, decides all new frames of a batch before anything else: in parallel how loud they are, then
-    /// channel by channel which are held. Channel after channel; none when the hold is short.
-    pub(crate) fn decide_ahead(&self, recording: &Recording, batch: &Batch<'_>) -> Result<Option<Vec<FrameState>>> {
-        let Some(step) = recording.gate.as_ref().filter(|step| step.hold > SHORT_HOLD) else { return Ok(None) };
+/// The gate's work on one batch, for whichever thread asks for a part of it.
+#[derive(Debug)]
+pub(crate) struct Gating<'b, 'a> {
+    pub(crate) recording: &'b Recording,
+    pub(crate) batch: &'b Batch<'a>,
+    level: SimdLevel,
+    /// With a long hold, what all new frames are, channel after channel.
+    ahead: Option<Vec<FrameState>>,
+}
+
+/// Frames of one job of what is decided ahead.
+const AHEAD_FRAMES: usize = 256;
+
+impl<'b, 'a> Gating<'b, 'a> {
+    /// With a long hold, decides all new frames before anything else: in parallel how loud they are, then channel by
+    /// channel which are held.
+    pub(crate) fn new(host: &HostPool, recording: &'b Recording, batch: &'b Batch<'a>) -> Result<Self> {
+        let gating = Self { recording, batch, level: host.level, ahead: None };
+        let Some(step) = recording.gate.as_ref().filter(|step| step.hold > SHORT_HOLD) else { return Ok(gating) };
         let mut states = vec![FrameState::Quiet; batch.channels * batch.frames];
         let chunks = states.chunks_mut(AHEAD_FRAMES).enumerate().collect();
-        self.for_each(chunks, |_, (chunk, states): (usize, &mut [FrameState])| {
+        host.for_each(chunks, |_, (chunk, states): (usize, &mut [FrameState])| {
             for (index, state) in (chunk * AHEAD_FRAMES..).zip(states) {
                 let row = CONTEXT_LEN + index % batch.frames;
-                *state = gate::loudness(step, self.level, batch, index / batch.frames, row);
+                *state = gate::loudness(step, host.level, batch, index / batch.frames, row);
             }
             Ok(())
         })?;
@@ -198,61 +212,53 @@ impl HostPool {
             let mut since_loud = batch.since_loud(channel);
             states.iter_mut().for_each(|state| *state = gate::hold(step, &mut since_loud, *state));
         }
-        Ok(Some(states))
+        Ok(Self { ahead: Some(states), ..gating })
     }
-}
 
-/// Frames of one job of `decide_ahead`.
-const AHEAD_FRAMES: usize = 256;
-
-/// Decides the emitted frames of a span, counted through all channels, and lists the live ones.
-///
-/// `ahead` is what `decide_ahead` gave, `scratch` is room for states; `states` gets those of the span, `live` is
-/// appended to.
-#[expect(clippy::too_many_arguments, reason = "called in two places, with what each has at hand")]
-pub(crate) fn gate_span(
-    recording: &Recording,
-    level: SimdLevel,
-    batch: &Batch<'_>,
-    ahead: Option<&[FrameState]>,
-    span: Range<usize>,
-    scratch: &mut Vec<FrameState>,
-    states: &mut [FrameState],
-    live: &mut Vec<LiveRow>,
-) -> Result<()> {
-    let mut done = 0;
-    for (channel, rows) in batch.rows_of(span) {
+    /// Decides the emitted frames of a span, counted through all channels, and lists the live ones.
+    ///
+    /// `scratch` is room for states; `states` gets those of the span, `live` is appended to.
+    pub(crate) fn span(
+        &self,
+        span: Range<usize>,
+        scratch: &mut Vec<FrameState>,
+        states: &mut [FrameState],
+        live: &mut Vec<LiveRow>,
+    ) -> Result<()> {
+        let (recording, batch) = (self.recording, self.batch);
         let reach = usize::from(recording.looks_at_neighbours);
-        let decided = rows.start.saturating_sub(reach)..(rows.end + reach).min(batch.rows());
-        scratch.clear();
-        match ahead {
-            None => {
-                decide_rows(recording, level, batch, channel, decided.clone(), scratch);
-            }
-            Some(ahead) => scratch.extend(decided.clone().map(|row| match row.checked_sub(CONTEXT_LEN) {
-                Some(new) => ahead[channel * batch.frames + new],
-                None => batch.context_state(channel, row),
-            })),
-        }
-        refuse_faulty(recording, batch, channel, decided.start, scratch)?;
-        let state_at = |row: usize| scratch[row - decided.start];
-        for row in rows {
-            states[done] = state_at(row);
-            done += 1;
-            if state_at(row) == FrameState::Live {
-                let is_there = |row: usize| {
-                    decided.contains(&row) && batch.has_frame(channel, row) && is_heard(recording, state_at(row))
-                };
-                live.push(LiveRow {
-                    channel,
-                    row,
-                    has_previous: reach > 0 && row > 0 && is_there(row - 1),
-                    has_next: reach > 0 && is_there(row + 1),
-                });
+        let mut done = 0;
+        for (channel, rows) in batch.rows_of(span) {
+            let decided = rows.start.saturating_sub(reach)..(rows.end + reach).min(batch.rows());
+            scratch.clear();
+            self.decide(channel, decided.clone(), scratch);
+            refuse_faulty(recording, batch, channel, decided.start, scratch)?;
+            let state_at = |row: usize| scratch[row - decided.start];
+            let is_there = |row: usize| {
+                decided.contains(&row) && batch.has_frame(channel, row) && is_heard(recording, state_at(row))
+            };
+            for row in rows {
+                states[done] = state_at(row);
+                done += 1;
+                if state_at(row) == FrameState::Live {
+                    let has_previous = reach > 0 && row > 0 && is_there(row - 1);
+                    live.push(LiveRow { channel, row, has_previous, has_next: reach > 0 && is_there(row + 1) });
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn decide(&self, channel: usize, rows: Range<usize>, states: &mut Vec<FrameState>) {
+        let Some(ahead) = &self.ahead else {
+            decide_rows(self.recording, self.level, self.batch, channel, rows, states);
+            return;
+        };
+        states.extend(rows.map(|row| match row.checked_sub(CONTEXT_LEN) {
+            Some(new) => ahead[channel * self.batch.frames + new],
+            None => self.batch.context_state(channel, row),
+        }));
+    }
 }
 
 /// Decides `rows` of a channel; returns how far behind the last loud frame is then.

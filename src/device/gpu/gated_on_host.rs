@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::buffers::BufferSet;
 use super::plan::{GpuPlan, IN_FLIGHT, WIDEST_DISPATCH, index_word};
 use super::rooms::Rooms;
-use crate::device::host::{LiveRow, gate_span};
+use crate::device::host::{Gating, LiveRow};
 use crate::error::Result;
 use crate::recording::batch::Batch;
 use crate::recording::results::Chunk;
@@ -91,21 +91,12 @@ impl GpuPlan {
     }
 
     fn gate_chunks(&self, batch: &Batch<'_>, chunks: &mut [Chunk<'_>]) -> Result<Vec<Vec<LiveRow>>> {
-        let ahead = self.host.decide_ahead(&self.recording, batch)?;
+        let gating = Gating::new(&self.host, &self.recording, batch)?;
         let mut lives: Vec<Vec<LiveRow>> = vec![Vec::new(); chunks.len()];
         let jobs = chunks.iter_mut().zip(&mut lives).collect();
         self.host.for_each(jobs, |_, (chunk, live): (&mut Chunk<'_>, &mut Vec<LiveRow>)| {
             let mut scratch = Vec::new();
-            gate_span(
-                &self.recording,
-                self.host.level,
-                batch,
-                ahead.as_deref(),
-                chunk.frames.clone(),
-                &mut scratch,
-                chunk.states,
-                live,
-            )
+            gating.span(chunk.frames.clone(), &mut scratch, chunk.states, live)
         })?;
         Ok(lives)
     }
