@@ -69,11 +69,13 @@ impl PendingFile {
     }
 
     /// The file that will be replaced or made, however it was spelled.
+    #[cfg(feature = "cli")]
     pub(crate) fn target(&self) -> &Path {
         &self.target
     }
 
     /// Where the bytes are until then.
+    #[cfg(feature = "cli")]
     pub(crate) fn temporary(&self) -> &Path {
         &self.temporary
     }
@@ -130,25 +132,29 @@ impl PendingFile {
 #[derive(Debug)]
 pub(crate) struct Replaced {
     target: PathBuf,
+    there_was_one: bool,
     older: Option<TempPath>,
 }
 
 impl Replaced {
     /// Where the file system has no hard links there is nothing to go back to.
     fn keep_older(target: PathBuf) -> Self {
+        let there_was_one = target.symlink_metadata().is_ok();
         let older = tempfile::Builder::new()
             .prefix(&prefix())
             .suffix(".old")
             .make_in(folder_of(&target), |name| fs::hard_link(&target, name))
             .ok()
             .map(NamedTempFile::into_temp_path);
-        Self { target, older }
+        Self { target, there_was_one, older }
     }
 
-    /// Undoes the publishing: brings the older file back, or leaves none. Best effort.
+    /// Undoes the publishing: brings the older file back, or leaves none where there was none. An older one that
+    /// could not be kept is gone; then the new one stays, rather than nothing. Best effort.
     pub(crate) fn restore(self) {
         let undone = match self.older {
             Some(older) => older.persist(&self.target).map_err(|failed| failed.error),
+            None if self.there_was_one => Ok(()),
             None => fs::remove_file(&self.target),
         };
         // The error that made this necessary is the one to report.

@@ -184,6 +184,7 @@ impl Sink {
     }
 
     /// The files that it will replace or make, and those that hold the bytes until then; none for a stream.
+    #[cfg(feature = "cli")]
     pub(crate) fn files(&self) -> Vec<&PendingFile> {
         match &self.body {
             Body::Stream(_) => Vec::new(),
