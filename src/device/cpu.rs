@@ -212,7 +212,7 @@ impl Worker {
         for &result in &step.results {
             match recording.buffers[result].place {
                 Place::Shared(piece) => {
-                    // It has its size already, unless a user's kernel panicked while it was out.
+                    // It is empty at first, and after a kernel of a user's panicked while it was out.
                     let mut memory = std::mem::take(&mut self.shared[piece]);
                     memory.resize(self.most_live * recording.shared_memory[piece], 0.0);
                     shared_results.push((piece, memory));
