@@ -6,6 +6,8 @@ pub mod gate;
 
 pub mod filter;
 
+pub mod denoise;
+
 pub mod sink;
 
 #[cfg(test)]
