@@ -6,3 +6,7 @@
 //! ```
 
 pub mod model;
+
+pub(crate) mod network;
+
+pub use network::Precision;
