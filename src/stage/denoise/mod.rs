@@ -9,4 +9,6 @@ pub mod model;
 
 pub(crate) mod network;
 
+pub(crate) mod twin;
+
 pub use network::Precision;

@@ -8,15 +8,8 @@ use crate::stage::denoise::model::{Activation, Feature};
 
 /// Rational approximation of tanh by an odd polynomial of degree 13 over an even one of degree 6, as in Eigen's
 /// `ptanh_float`: numerator from the lowest power up, denominator the same.
-const TANH_NUMERATOR: [f32; 7] = [
-    4.893_524_6e-3,
-    6.372_619_3e-4,
-    1.485_722_4e-5,
-    5.122_297_1e-8,
-    -8.604_672e-11,
-    2.000_187_9e-13,
-    -2.760_768_5e-16,
-];
+const TANH_NUMERATOR: [f32; 7] =
+    [4.893_524_6e-3, 6.372_619_3e-4, 1.485_722_4e-5, 5.122_297_1e-8, -8.604_672e-11, 2.000_187_9e-13, -2.760_768_5e-16];
 const TANH_DENOMINATOR: [f32; 4] = [4.893_525_2e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6];
 /// Where the approximation is 1 to the last bit but one.
 const TANH_LIMIT: f32 = 7.905_311;
@@ -258,7 +251,7 @@ impl Kernel for Features<'_> {
     }
 }
 
-/// Multiplies each bin by its mask, which is raised to `floor` and held at 1 or below.
+/// Multiplies each bin by its mask, which is raised to `floor` where it is less.
 pub(super) struct MaskBins<'a> {
     pub(super) mask: &'a [f32],
     pub(super) floor: f32,
@@ -278,10 +271,9 @@ impl Kernel for MaskBins<'_> {
     }
 }
 
-/// Multiplies each value of a learned basis by its mask, in the same way.
+/// Multiplies each value of a learned basis by its mask.
 pub(super) struct MaskValues<'a> {
     pub(super) mask: &'a [f32],
-    pub(super) floor: f32,
     pub(super) values: &'a mut [f32],
 }
 
@@ -291,7 +283,7 @@ impl Kernel for MaskValues<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _simd: S) {
         for (value, mask) in self.values.iter_mut().zip(self.mask) {
-            *value *= mask.max(self.floor);
+            *value *= mask;
         }
     }
 }

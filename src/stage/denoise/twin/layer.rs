@@ -48,7 +48,7 @@ pub(super) struct Room {
     gates: Vec<f32>,
     recurrent_gates: Vec<f32>,
     hidden: Vec<f32>,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl PackedLayer {

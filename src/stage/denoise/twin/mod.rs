@@ -173,7 +173,6 @@ pub(crate) struct TwinRoom {
     steps: Vec<HopStep>,
     complex: Vec<Complex32>,
     scratch: Vec<Complex32>,
-    samples: Vec<f32>,
 }
 
 /// Some channels, all by the same number of hops.
@@ -320,7 +319,7 @@ impl PackedPart {
             PackedBasis::Learned { decoder, nothing, encoder } => {
                 let width = encoder.outputs();
                 for (values, mask) in room.basis.chunks_exact_mut(width).zip(masks.chunks_exact(mask_stride)) {
-                    model.level.run(MaskValues { mask, floor, values });
+                    model.level.run(MaskValues { mask, values });
                 }
                 let values = Rows { floats: &room.basis, stride: width, count: block.rows() };
                 room.windows.resize(block.rows() * decoder.outputs(), 0.0);
