@@ -24,10 +24,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use super::check::{HOPS_PER_WINDOW, LARGEST_WEIGHT, LAYER_SIZES, MOST_LAYERS, SAMPLE_RATES_HZ, WINDOW_LENS};
-use super::error::quotable;
+pub(crate) use super::error::quotable;
 
 pub use super::error::ModelError;
 pub use super::file::{FORMAT_VERSION, LARGEST_FILE_BYTES, StoredAs};
+#[cfg(feature = "cli")]
+pub(crate) use super::file::{kinds_stored, read_bounded};
 
 /// What a model is: everything but its weights. This is the JSON text in the metadata of a model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
