@@ -115,6 +115,8 @@ pub mod format;
 #[cfg(feature = "cli")]
 pub mod picture;
 
+pub mod resample;
+
 mod memory;
 
 mod frame;
@@ -131,5 +133,6 @@ pub use graph::{CustomKernel, Graph, ParamWord};
 pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
+pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};
