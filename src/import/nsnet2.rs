@@ -37,7 +37,7 @@ const GRU: [(&str, [&str; 4]); 2] =
     [("gru1", ["192", "193", "194_0", "194_1"]), ("gru2", ["212", "213", "214_0", "214_1"])];
 
 const PUBLISHED: [Published; 1] = [Published {
-    sha256: "",
+    sha256: "92be4e581f315c44d469bec1bf32eb77e4a18e728552c50ab0ff8ab63db61f67",
     licence: "MIT (code) and CC-BY-4.0 (content), (c) Microsoft; the arrays Apache-2.0",
     source: "https://github.com/microsoft/DNS-Challenge, NSNet2-baseline, as arrays in \
              https://github.com/huningxin/webnn-samples, nsnet2/weights",

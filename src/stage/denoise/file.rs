@@ -166,14 +166,17 @@ pub(crate) fn kinds_stored(bytes: &[u8]) -> Result<Vec<String>, ModelError> {
 
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelError> {
     let failed = |cause| ModelError::Read { path: path.to_owned(), cause };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST_FILE_BYTES {
+    let too_large = || {
         let problem = format!("it has more than {LARGEST_FILE_BYTES} bytes, the most that is read");
-        return Err(ModelError::layout(problem).in_file(path));
+        ModelError::layout(problem).in_file(path)
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > LARGEST_FILE_BYTES {
+        return Err(too_large());
     }
-    Ok(bytes)
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST_FILE_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
 fn split(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
