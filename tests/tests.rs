@@ -63,6 +63,9 @@ mod denoise_models;
 /// What a denoiser computes, in f64.
 mod denoise_oracle;
 
+/// Denoisers through the door that embedders come in by.
+mod denoise;
+
 /// Which device is opened.
 mod devices;
 
