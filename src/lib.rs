@@ -84,6 +84,10 @@
 //! | kernel | one WGSL entry point together with its CPU twin |
 //! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
 
+// What the tests share with those of the library names the crate as everyone does.
+#[cfg(test)]
+extern crate self as auricle;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 

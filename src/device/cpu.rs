@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use super::host::{Gating, HostPool, LiveRow};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::FrameState;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::network::{Network, NetworkOptions};
 
 /// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
 const SPAN_FLOATS: usize = 64 * 1024;
@@ -60,6 +62,16 @@ impl Device for CpuDevice {
         let buffer_bytes = (self.host.threads * 2 * span * shared_floats * size_of::<f32>()) as u64;
         let report = CompileReport { buffer_bytes, time: start.elapsed(), ..CompileReport::default() };
         Ok(Box::new(CpuPlan { recording, host: self.host.clone(), span, workers, report }))
+    }
+
+    fn open_network(
+        &self,
+        _model: &Arc<Model>,
+        _channels: usize,
+        _options: &NetworkOptions,
+    ) -> Result<Box<dyn Network>> {
+        let reason = "its layers are not written yet".to_owned();
+        Err(Error::Device { device: "cpu".to_owned(), action: "opening a denoiser", reason })
     }
 }
 

@@ -9,4 +9,10 @@ pub mod model;
 
 pub(crate) mod network;
 
+pub(crate) mod kernel;
+
+pub(crate) mod packing;
+
+pub(crate) mod program;
+
 pub use network::Precision;
