@@ -99,6 +99,9 @@ mod device;
 
 mod graph;
 
+#[cfg(feature = "cli")]
+pub mod import;
+
 pub mod stage;
 
 mod recording;

@@ -7,12 +7,15 @@ mod config;
 
 mod devices;
 
+mod model;
+
 mod progress;
 
 mod report;
 
 mod run;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
@@ -24,6 +27,7 @@ Examples:
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
   auricle devices                                    what can run here, and which one `auto` takes
+  auricle model show dtln.safetensors                what a denoiser is, and what it costs
 
 `auricle help run` explains every option.";
 
@@ -46,6 +50,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at a model file, or make one of a published network.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Print a completion script for a shell: `auricle completions bash > /etc/bash_completion.d/auricle`.
     Completions {
         /// The shell.
@@ -63,6 +70,7 @@ pub fn main() -> ExitCode {
             Err(error) => return complain(&error, 2),
         },
         Command::Devices { json } => devices::devices(json),
+        Command::Model(command) => model::model(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
             Ok(())
@@ -78,6 +86,15 @@ pub fn main() -> ExitCode {
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("auricle: {error:#}");
     ExitCode::from(code)
+}
+
+/// Prints what was asked for. A reader that has seen enough, as `head` has, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Warnings and errors to standard error; `AURICLE_LOG=debug` shows more.

@@ -7,6 +7,14 @@
 
 pub mod model;
 
+mod check;
+
+mod cost;
+
+mod file;
+
+mod error;
+
 pub(crate) mod network;
 
 pub(crate) mod kernel;
