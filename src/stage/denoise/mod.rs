@@ -23,6 +23,12 @@ pub(crate) mod stream;
 
 pub(crate) mod twin;
 
+pub(crate) mod kernel;
+
+pub(crate) mod packing;
+
+pub(crate) mod program;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,0 +1,691 @@
+//! A model as the list of kernels that a GPU runs for each call, in order: plain data, that names no GPU.
+//!
+//! ```text
+//! frame_windows -> | spectrum         -> dense, lstm, ... -> mask_spectrum                  | -> overlap_add -> keep_ends
+//!                  | dense (encoder)  -> dense, lstm, ... -> mask_features, dense (decoder) |
+//! ```
+//!
+//! Rows, slots and hops are explained in `shaders/denoise/rows.wgsl`. A recurrent layer is two kernels: `dense` gives
+//! what the input adds to the gates, for all hops at once; then one that walks through the hops.
+
+use std::collections::BTreeMap;
+
+use super::kernel::{self, DenseTile, Extent, RecurrentTile, activation_code, feature_constants, stride_of};
+use super::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Tensor};
+use super::network::{NetworkOptions, Precision};
+use super::packing::{self, LARGEST_HALF, Matrix, Words};
+use crate::error::{Error, Result};
+
+/// Memory that kernels read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// The call: the channel of each slot.
+    Channels,
+    /// The call: for each slot, hop by hop.
+    Steps,
+    /// The call: for each slot.
+    Samples,
+    /// What comes of it: for each slot.
+    Finished,
+    /// For each row: a window, before and after each part.
+    Windows,
+    /// For each row: the spectrum of its window, or what a learned basis made of it.
+    Basis,
+    /// For each row: what a layer gives; they take turns.
+    Layer(usize),
+    /// For each row: what the input of a recurrent layer adds to its gates.
+    Gates,
+    /// For each row: the input of a dense layer in 8 bits, and its scale.
+    Packed,
+    PackedScale,
+    /// For each channel.
+    History,
+    Tails,
+    /// For each channel: of a recurrent layer, counted through all parts.
+    State(usize),
+    /// For each channel: the factors of a scaled layer's outputs.
+    Scales(usize),
+    /// For all: one of `tables`.
+    Table(usize),
+    /// Bound where a kernel has no use for what would be there.
+    Nothing,
+}
+
+/// Constant data that a kernel reads, as a recipe: networks of one model share what is made of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) label: String,
+    recipe: Recipe,
+}
+
+/// What is packed, and how. Tensors are named; `gates` are the rows of a matrix that come together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Recipe {
+    Twiddles,
+    Window,
+    Vector { tensor: String, gates: usize },
+    Dense { tensor: String, gates: usize, bits: usize },
+    DenseInt8 { tensor: String, gates: usize },
+    DenseInt8Rows { tensor: String, bias: Option<String>, gates: usize },
+    Zeros { len: usize },
+    Recurrent { tensor: String, gates: usize, bits: usize },
+    RecurrentRows { tensor: String, bias: Option<String>, gates: usize },
+}
+
+impl Table {
+    /// The words of it.
+    pub(crate) fn words(&self, model: &Model) -> Words {
+        let of = |tensor: &String| model.tensor(tensor);
+        let matrix = |tensor: &String, gates| of(tensor).map(|tensor| Matrix::of(tensor, gates));
+        let bias = |bias: &Option<String>, gates: usize, rows: usize| match bias.as_ref().and_then(of) {
+            Some(tensor) => Matrix::of(tensor, gates).values(),
+            None => vec![0.0; rows],
+        };
+        let description = model.description();
+        let words = match &self.recipe {
+            Recipe::Twiddles => Some(packing::twiddles(description.window_len)),
+            Recipe::Window => Some(packing::window_weights(description.window, description.window_len)),
+            Recipe::Zeros { len } => Some(vec![0; *len]),
+            Recipe::Vector { tensor, gates } => matrix(tensor, *gates).map(|vector| vector.vector()),
+            Recipe::Dense { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.dense(*bits)),
+            Recipe::DenseInt8 { tensor, gates } => matrix(tensor, *gates).map(|matrix| matrix.dense_int8()),
+            Recipe::DenseInt8Rows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
+                let rows = bias(of_rows, *gates, matrix.rows());
+                rows.iter()
+                    .zip(matrix.row_scales())
+                    .flat_map(|(bias, scale)| [bias.to_bits(), scale.to_bits()])
+                    .collect()
+            }),
+            Recipe::Recurrent { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.recurrent(*bits)),
+            Recipe::RecurrentRows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
+                let biases = Matrix::quads(*gates, &bias(of_rows, *gates, matrix.rows()));
+                [biases, Matrix::quads(*gates, &matrix.row_scales())].concat()
+            }),
+        };
+        // The names are those of the description, whose tensors a model has.
+        words.unwrap_or_default()
+    }
+}
+
+/// How many workgroups a kernel is run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// One for each row.
+    Rows,
+    /// One for each slot.
+    Slots,
+    /// An invocation for each of so many items of a row, 256 in a workgroup.
+    Items(usize),
+    /// A tile of rows by outputs; which tile, is decided in each call.
+    Dense { outputs: usize },
+    /// One for some slots; how many, is decided in each call.
+    Recurrent(Vec<RecurrentTile>),
+}
+
+/// Invocations in a workgroup of those kernels that make one number each.
+const ITEMS_PER_WORKGROUP: usize = 256;
+/// Rows from which a dense layer takes the wide tile.
+const MANY_ROWS: usize = 16;
+
+/// What a device is good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DeviceTraits {
+    /// Workgroups that keep it busy; more channels in each are better from there on.
+    pub(crate) busy_workgroups: usize,
+}
+
+impl Work {
+    /// What the kernel's constants can be, besides those that never change.
+    pub(crate) fn variants(&self) -> Vec<Vec<(&'static str, usize)>> {
+        match self {
+            Self::Rows | Self::Slots | Self::Items(_) => vec![Vec::new()],
+            Self::Dense { .. } => [DenseTile::FLAT, DenseTile::WIDE].map(DenseTile::constants).to_vec(),
+            Self::Recurrent(tiles) => tiles.iter().map(|tile| tile.constants()).collect(),
+        }
+    }
+
+    /// Which variant a call takes, and with how many workgroups. The results are the same to the bit.
+    pub(crate) fn choose(&self, extent: Extent, device: DeviceTraits) -> (usize, usize) {
+        let (rows, channels) = (extent.rows as usize, extent.channels as usize);
+        match self {
+            Self::Rows => (0, rows),
+            Self::Slots => (0, channels),
+            Self::Items(items) => (0, (rows * items).div_ceil(ITEMS_PER_WORKGROUP)),
+            Self::Dense { outputs } if rows < MANY_ROWS => (0, DenseTile::FLAT.workgroups(rows, *outputs)),
+            Self::Dense { outputs } => (1, DenseTile::WIDE.workgroups(rows, *outputs)),
+            Self::Recurrent(tiles) => {
+                let enough = |tile: &RecurrentTile| channels.div_ceil(tile.channels) <= device.busy_workgroups;
+                // More than all channels in one workgroup gains nothing.
+                let covers = |tile: &RecurrentTile| tile.channels >= channels;
+                let place = tiles.iter().position(|tile| enough(tile) || covers(tile)).unwrap_or(tiles.len() - 1);
+                (place, channels.div_ceil(tiles[place].channels))
+            }
+        }
+    }
+}
+
+/// One kernel of the program.
+#[derive(Clone, Debug)]
+pub(crate) struct Operation {
+    pub(crate) label: String,
+    pub(crate) wgsl: &'static str,
+    pub(crate) entry: &'static str,
+    pub(crate) constants: Vec<(&'static str, usize)>,
+    pub(crate) work: Work,
+    /// What is bound after `params`, and whether it is written.
+    pub(crate) bound: Vec<(Place, bool)>,
+    /// The words of `params`; the first are an [`Extent`], which each call sets.
+    pub(crate) params: Vec<u32>,
+}
+
+/// A model with its options, as kernels in the order in which they run.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) operations: Vec<Operation>,
+    pub(crate) tables: Vec<Table>,
+    /// Words in each row, or of each channel.
+    pub(crate) per_row: BTreeMap<Place, usize>,
+    pub(crate) per_channel: BTreeMap<Place, usize>,
+    /// For each layer of all parts that is scaled: the tensor that its factors start with.
+    pub(crate) scaled: BTreeMap<usize, String>,
+    /// Hops that the kernels can walk through in one call.
+    pub(crate) most_hops: usize,
+    pub(crate) hop: usize,
+}
+
+fn word(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+/// What a tensor or layer is bound to, and how long its rows are.
+#[derive(Clone, Copy)]
+struct Rows {
+    place: Place,
+    len: usize,
+}
+
+impl Rows {
+    fn stride(self) -> u32 {
+        word(stride_of(self.len))
+    }
+}
+
+struct Builder<'a> {
+    model: &'a Model,
+    options: NetworkOptions,
+    program: Program,
+    /// Layers so far.
+    layer: usize,
+}
+
+impl Program {
+    /// # Errors
+    /// [`Error::Setting`] when the model is more than the kernels can do.
+    pub(crate) fn new(model: &Model, options: NetworkOptions) -> Result<Self> {
+        let description = model.description();
+        check(model, options)?;
+        let program = Self {
+            operations: Vec::new(),
+            tables: Vec::new(),
+            per_row: BTreeMap::new(),
+            per_channel: BTreeMap::new(),
+            scaled: BTreeMap::new(),
+            most_hops: usize::MAX,
+            hop: description.hop,
+        };
+        let mut builder = Builder { model, options, program, layer: 0 };
+        builder.build(description);
+        Ok(builder.program)
+    }
+}
+
+fn check(model: &Model, options: NetworkOptions) -> Result<()> {
+    let description = model.description();
+    let (window_len, kept) = (description.window_len, description.window_len - description.hop);
+    let transforms = description.parts.iter().any(|part| matches!(part.basis, Basis::Spectrum(_)));
+    if transforms && (!window_len.is_multiple_of(2) || window_len > kernel::LONGEST_WINDOW) {
+        let expected = format!("a GPU transforms windows of an even length, {} at most", kernel::LONGEST_WINDOW);
+        return Err(Error::setting("the model's window", window_len, expected));
+    }
+    if kept > kernel::MOST_KEPT {
+        let expected = format!("a GPU keeps {} at most", kernel::MOST_KEPT);
+        return Err(Error::setting("the overlap of the model's windows", kept, expected));
+    }
+    let layers = description.parts.iter().flat_map(|part| &part.layers);
+    let recurrent = layers.filter(|layer| matches!(layer.kind, LayerKind::Lstm | LayerKind::Gru));
+    if let Some(layer) = recurrent.into_iter().find(|layer| layer.outputs > kernel::MOST_UNITS) {
+        let expected = format!("a GPU runs recurrent layers of {} at most (`{}`)", kernel::MOST_UNITS, layer.name);
+        return Err(Error::setting("the number of units", layer.outputs, expected));
+    }
+    let too_large = |tensor: &Tensor| tensor.values.iter().find(|value| value.abs() > LARGEST_HALF).copied();
+    if options.precision == Precision::F16
+        && let Some((name, value)) = model.tensors().find_map(|(name, tensor)| Some((name, too_large(tensor)?)))
+    {
+        let expected = format!("tensor `{name}` holds {value}, which 16 bits cannot hold");
+        return Err(Error::setting("the precision", "f16", expected));
+    }
+    Ok(())
+}
+
+impl Builder<'_> {
+    fn build(&mut self, description: &Description) {
+        let (window_len, hop) = (description.window_len, description.hop);
+        let windows = self.rows(Place::Windows, window_len);
+        let window_stride = windows.stride();
+        self.rows(Place::Samples, hop);
+        self.rows(Place::Finished, hop);
+        self.program.per_row.insert(Place::Channels, 1);
+        self.program.per_row.insert(Place::Steps, 2);
+        self.program.per_channel.insert(Place::History, window_len - hop);
+        self.program.per_channel.insert(Place::Tails, window_len - hop);
+        let weights = self.table("window", Recipe::Window);
+
+        let extent = [0; 3];
+        let [rows, channels, hops] = extent;
+        let (window_len, hop) = (word(window_len), word(hop));
+        let params = kernel::FrameParams { rows, channels, hops, window_len, hop, window_stride };
+        self.push(Operation {
+            label: "frame".to_owned(),
+            wgsl: kernel::FRAME,
+            entry: "frame_windows",
+            constants: vec![("WORKGROUP_SIZE", ITEMS_PER_WORKGROUP)],
+            work: Work::Items(description.window_len),
+            bound: vec![
+                (Place::Channels, false),
+                (Place::Steps, false),
+                (weights, false),
+                (Place::History, false),
+                (Place::Samples, false),
+                (Place::Windows, true),
+            ],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+        for part in &description.parts {
+            self.part(part, windows);
+        }
+        let params = kernel::OverlapParams { rows, channels, hops, window_len, hop, window_stride };
+        let kept = (description.window_len - description.hop).max(1);
+        let ends = [("overlap_add", Work::Items(description.hop)), ("keep_ends", Work::Slots)];
+        for (entry, work) in ends {
+            self.push(Operation {
+                label: entry.to_owned(),
+                wgsl: kernel::OVERLAP_ADD,
+                entry,
+                constants: vec![("WORKGROUP_SIZE", ITEMS_PER_WORKGROUP), ("KEPT_LEN", kept)],
+                work,
+                bound: vec![
+                    (Place::Channels, false),
+                    (Place::Steps, false),
+                    (weights, false),
+                    (Place::Windows, false),
+                    (Place::Samples, false),
+                    (Place::Tails, true),
+                    (Place::History, true),
+                    (Place::Finished, true),
+                ],
+                params: bytemuck::cast_slice(&[params]).to_vec(),
+            });
+        }
+    }
+
+    fn push(&mut self, operation: Operation) {
+        self.program.operations.push(operation);
+    }
+
+    /// Memory for rows of this length, at least.
+    fn rows(&mut self, place: Place, len: usize) -> Rows {
+        let words = self.program.per_row.entry(place).or_default();
+        *words = (*words).max(stride_of(len));
+        Rows { place, len }
+    }
+
+    /// A table by its recipe, which may be there already.
+    fn table(&mut self, label: impl Into<String>, recipe: Recipe) -> Place {
+        let tables = &mut self.program.tables;
+        let place = tables.iter().position(|table| table.recipe == recipe).unwrap_or_else(|| {
+            tables.push(Table { label: label.into(), recipe });
+            tables.len() - 1
+        });
+        Place::Table(place)
+    }
+
+    fn part(&mut self, part: &Part, windows: Rows) {
+        match part.basis {
+            Basis::Spectrum(feature) => {
+                let features = self.spectrum(part, feature, windows);
+                let mask = self.layers(part, features);
+                self.mask_spectrum(part, mask, windows);
+            }
+            Basis::Learned { size } => {
+                let encoded = self.rows(Place::Basis, size);
+                self.basis(&format!("{}.encoder", part.name), windows, encoded);
+                let mask = self.layers(part, encoded);
+                self.mask_features(part, mask, encoded);
+                self.basis(&format!("{}.decoder", part.name), encoded, windows);
+            }
+        }
+    }
+
+    fn spectrum(&mut self, part: &Part, feature: Feature, windows: Rows) -> Rows {
+        let bins = windows.len / 2 + 1;
+        self.rows(Place::Basis, 2 * bins);
+        let features = self.rows(Place::Layer(0), bins);
+        let (code, [floor, offset, scale]) = feature_constants(feature);
+        let params = kernel::SpectrumParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            window_stride: windows.stride(),
+            feature_stride: features.stride(),
+            floor,
+            offset,
+            scale,
+        };
+        let twiddles = self.table("twiddles", Recipe::Twiddles);
+        self.push(Operation {
+            label: format!("{}.spectrum", part.name),
+            wgsl: kernel::SPECTRUM,
+            entry: "spectrum",
+            constants: vec![("WINDOW_LEN", windows.len), ("FEATURE", code as usize)],
+            work: Work::Rows,
+            bound: vec![(windows.place, false), (twiddles, false), (Place::Basis, true), (features.place, true)],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+        features
+    }
+
+    fn mask_spectrum(&mut self, part: &Part, mask: Rows, windows: Rows) {
+        let params = kernel::MaskParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            mask_stride: mask.stride(),
+            window_stride: windows.stride(),
+            floor: self.options.mask_floor,
+        };
+        let twiddles = self.table("twiddles", Recipe::Twiddles);
+        self.push(Operation {
+            label: format!("{}.mask", part.name),
+            wgsl: kernel::MASK,
+            entry: "mask_spectrum",
+            constants: vec![("WINDOW_LEN", windows.len)],
+            work: Work::Rows,
+            bound: vec![(mask.place, false), (Place::Basis, false), (twiddles, false), (windows.place, true)],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+
+    fn mask_features(&mut self, part: &Part, mask: Rows, encoded: Rows) {
+        let (size, stride) = (word(encoded.len), encoded.stride());
+        let params = kernel::MaskFeaturesParams { rows: 0, channels: 0, hops: 0, size, stride };
+        self.push(Operation {
+            label: format!("{}.mask", part.name),
+            wgsl: kernel::MASK_FEATURES,
+            entry: "mask_features",
+            constants: vec![("WORKGROUP_SIZE", ITEMS_PER_WORKGROUP)],
+            work: Work::Items(encoded.len),
+            bound: vec![(mask.place, false), (encoded.place, true)],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+
+    /// A product with the vectors of a learned basis, which are never in 8 bits: the signal itself goes through them.
+    fn basis(&mut self, tensor: &str, source: Rows, result: Rows) {
+        let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
+        let weights = Recipe::Dense { tensor: tensor.to_owned(), gates: 1, bits };
+        let weights = self.table(tensor, weights);
+        let biases = self.table("zeros", Recipe::Zeros { len: result.len });
+        self.dense(tensor, weights, biases, bits, source, result, 0, None);
+    }
+
+    fn layers(&mut self, part: &Part, features: Rows) -> Rows {
+        let mut source = features;
+        for layer in &part.layers {
+            let turn = usize::from(source.place == Place::Layer(0));
+            let result = self.rows(Place::Layer(turn), layer.outputs);
+            self.layer(layer, source, result);
+            self.layer += 1;
+            source = result;
+        }
+        source
+    }
+
+    fn layer(&mut self, layer: &Layer, source: Rows, result: Rows) {
+        let scales = layer.scaled.then_some(Place::Scales(self.layer));
+        if let Some(scales) = scales {
+            self.program.per_channel.insert(scales, layer.outputs);
+            self.program.scaled.insert(self.layer, format!("{}.scale", layer.name));
+        }
+        let name = &layer.name;
+        match layer.kind {
+            LayerKind::Dense(activation) => {
+                let tensors = (format!("{name}.weights"), format!("{name}.bias"));
+                self.product(name, &tensors, 1, source, result, activation, scales);
+            }
+            LayerKind::Lstm => {
+                let tensors = (format!("{name}.input_weights"), format!("{name}.bias"));
+                let gates = self.rows(Place::Gates, 4 * layer.outputs);
+                self.product(&format!("{name}.input"), &tensors, 4, source, gates, Activation::Linear, None);
+                self.recurrent(layer, 4, gates, result, scales);
+            }
+            LayerKind::Gru => {
+                let tensors = (format!("{name}.input_weights"), format!("{name}.input_bias"));
+                let gates = self.rows(Place::Gates, 3 * layer.outputs);
+                self.product(&format!("{name}.input"), &tensors, 3, source, gates, Activation::Linear, None);
+                self.recurrent(layer, 3, gates, result, scales);
+            }
+            LayerKind::LayerNorm { epsilon } => self.layer_norm(layer, epsilon, source, result, scales),
+        }
+    }
+
+    /// A dense layer, or what the input of a recurrent one adds to its gates; `tensors` are weights and bias.
+    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
+    fn product(
+        &mut self,
+        label: &str,
+        tensors: &(String, String),
+        gates: usize,
+        source: Rows,
+        result: Rows,
+        activation: Activation,
+        scales: Option<Place>,
+    ) {
+        let (tensor, bias) = tensors.clone();
+        let activation = activation_code(activation);
+        if self.options.precision == Precision::Int8 {
+            return self.dense_int8(label, tensor, bias, gates, source, result, activation, scales);
+        }
+        let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
+        let weights = self.table(&tensor, Recipe::Dense { tensor: tensor.clone(), gates, bits });
+        let biases = self.table(&bias, Recipe::Vector { tensor: bias.clone(), gates });
+        self.dense(label, weights, biases, bits, source, result, activation, scales);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
+    fn dense(
+        &mut self,
+        label: &str,
+        weights: Place,
+        biases: Place,
+        bits: usize,
+        source: Rows,
+        result: Rows,
+        activation: u32,
+        scales: Option<Place>,
+    ) {
+        let params = kernel::DenseParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            inputs: word(source.len),
+            outputs: word(result.len),
+            source_quads: source.stride() / 4,
+            weight_quads: word(source.len.next_multiple_of(16) * bits / 128),
+            result_stride: result.stride(),
+            activation,
+        };
+        self.push(Operation {
+            label: label.to_owned(),
+            wgsl: kernel::DENSE,
+            entry: "dense",
+            constants: vec![("WEIGHT_BITS", bits), ("SCALED", usize::from(scales.is_some()))],
+            work: Work::Dense { outputs: result.len },
+            bound: vec![
+                (source.place, false),
+                (weights, false),
+                (biases, false),
+                (Place::Channels, false),
+                (scales.unwrap_or(Place::Nothing), false),
+                (result.place, true),
+            ],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
+    fn dense_int8(
+        &mut self,
+        label: &str,
+        tensor: String,
+        bias: String,
+        gates: usize,
+        source: Rows,
+        result: Rows,
+        activation: u32,
+        scales: Option<Place>,
+    ) {
+        let words = source.len.next_multiple_of(64) / 4;
+        self.rows(Place::Packed, words);
+        self.program.per_row.insert(Place::PackedScale, 1);
+        let params = kernel::QuantiseParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            len: word(source.len),
+            stride: source.stride(),
+            words: word(words),
+        };
+        self.push(Operation {
+            label: format!("{label}.quantise"),
+            wgsl: kernel::QUANTISE,
+            entry: "quantise",
+            constants: Vec::new(),
+            work: Work::Rows,
+            bound: vec![(source.place, false), (Place::Packed, true), (Place::PackedScale, true)],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+        let weights = self.table(&tensor, Recipe::DenseInt8 { tensor: tensor.clone(), gates });
+        let rows = Recipe::DenseInt8Rows { tensor: tensor.clone(), bias: Some(bias), gates };
+        let tables = self.table(format!("{tensor}.rows"), rows);
+        let params = kernel::DenseInt8Params {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            outputs: word(result.len),
+            source_quads: word(words / 4),
+            result_stride: result.stride(),
+            activation,
+        };
+        self.push(Operation {
+            label: label.to_owned(),
+            wgsl: kernel::DENSE_INT8,
+            entry: "dense_int8",
+            constants: vec![("SCALED", usize::from(scales.is_some()))],
+            work: Work::Dense { outputs: result.len },
+            bound: vec![
+                (Place::Packed, false),
+                (Place::PackedScale, false),
+                (weights, false),
+                (tables, false),
+                (Place::Channels, false),
+                (scales.unwrap_or(Place::Nothing), false),
+                (result.place, true),
+            ],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+
+    fn recurrent(&mut self, layer: &Layer, gate_count: usize, gates: Rows, result: Rows, scales: Option<Place>) {
+        let is_lstm = layer.kind == LayerKind::Lstm;
+        let bits = match self.options.precision {
+            Precision::F32 => 32,
+            Precision::F16 => 16,
+            Precision::Int8 => 8,
+        };
+        let units = layer.outputs;
+        let tiles = RecurrentTile::all(units, bits);
+        let most_hops = tiles.iter().map(|tile| tile.most_hops()).min().unwrap_or(1);
+        self.program.most_hops = self.program.most_hops.min(most_hops);
+        let state_len = if is_lstm { 2 * units } else { units };
+        let state = Place::State(self.layer);
+        self.program.per_channel.insert(state, state_len);
+
+        let tensor = format!("{}.recurrent_weights", layer.name);
+        let bias = (!is_lstm).then(|| format!("{}.recurrent_bias", layer.name));
+        let weights = self.table(&tensor, Recipe::Recurrent { tensor: tensor.clone(), gates: gate_count, bits });
+        let tables = if is_lstm && bits != 8 {
+            Place::Nothing
+        } else {
+            let rows = Recipe::RecurrentRows { tensor: tensor.clone(), bias, gates: gate_count };
+            self.table(format!("{tensor}.rows"), rows)
+        };
+        let params = kernel::RecurrentParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            units: word(units),
+            state_len: word(state_len),
+            gate_stride: gates.stride(),
+            result_stride: result.stride(),
+        };
+        self.push(Operation {
+            label: layer.name.clone(),
+            wgsl: if is_lstm { kernel::LSTM } else { kernel::GRU },
+            entry: if is_lstm { "lstm" } else { "gru" },
+            constants: vec![("SCALED", usize::from(scales.is_some()))],
+            work: Work::Recurrent(tiles),
+            bound: vec![
+                (Place::Channels, false),
+                (Place::Steps, false),
+                (gates.place, false),
+                (weights, false),
+                (tables, false),
+                (scales.unwrap_or(Place::Nothing), false),
+                (state, true),
+                (result.place, true),
+            ],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+
+    fn layer_norm(&mut self, layer: &Layer, epsilon: f32, source: Rows, result: Rows, scales: Option<Place>) {
+        let params = kernel::NormParams {
+            rows: 0,
+            channels: 0,
+            hops: 0,
+            len: word(layer.outputs),
+            source_stride: source.stride(),
+            result_stride: result.stride(),
+            epsilon,
+        };
+        let vector = |tensor: &str| Recipe::Vector { tensor: format!("{}.{tensor}", layer.name), gates: 1 };
+        let gains = self.table(format!("{}.gain", layer.name), vector("gain"));
+        let biases = self.table(format!("{}.bias", layer.name), vector("bias"));
+        self.push(Operation {
+            label: layer.name.clone(),
+            wgsl: kernel::LAYER_NORM,
+            entry: "layer_norm",
+            constants: vec![("SCALED", usize::from(scales.is_some()))],
+            work: Work::Rows,
+            bound: vec![
+                (source.place, false),
+                (gains, false),
+                (biases, false),
+                (Place::Channels, false),
+                (scales.unwrap_or(Place::Nothing), false),
+                (result.place, true),
+            ],
+            params: bytemuck::cast_slice(&[params]).to_vec(),
+        });
+    }
+}
