@@ -81,6 +81,9 @@ mod round_trip;
 /// What a sink leaves behind.
 mod sink;
 
+/// Other sample rates, there and back.
+mod resample;
+
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
