@@ -97,6 +97,10 @@ pub enum Error {
     /// A signal file that cannot be read or written.
     #[error(transparent)]
     File(#[from] crate::format::FileError),
+
+    /// Signals that cannot be measured.
+    #[error(transparent)]
+    Quality(#[from] crate::quality::QualityError),
 }
 
 impl Error {

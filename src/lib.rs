@@ -62,7 +62,7 @@
 //!
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture`
-//! resample                beside the flow: other sample rates, for whoever needs them
+//! quality, resample       beside the flow: measures of a cleaned signal, other sample rates; for whoever needs them
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
 //!       graph             nodes and edges, checked and planned into one recording
@@ -97,6 +97,8 @@ mod device;
 mod graph;
 
 pub mod stage;
+
+pub mod quality;
 
 pub mod resample;
 

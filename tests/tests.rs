@@ -84,6 +84,9 @@ mod sink;
 /// Other sample rates, there and back.
 mod resample;
 
+/// The measures, against published implementations; the baselines.
+mod quality;
+
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
