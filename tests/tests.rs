@@ -91,5 +91,9 @@ mod quality;
 #[cfg(feature = "cli")]
 mod cli;
 
+/// `auricle eval`.
+#[cfg(feature = "cli")]
+mod eval;
+
 /// The package itself.
 mod package;
