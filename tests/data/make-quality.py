@@ -8,6 +8,7 @@ Rust of this project is not compared with itself. Signals are made from formulas
 congruential generator, on both sides: no recording is needed but assets/noisy-speech.wav.
 """
 
+import importlib.metadata
 import json
 import pathlib
 import wave
@@ -98,7 +99,7 @@ def recording():
 
 
 def main():
-    made_with = f"pystoi 0.4.1, numpy {np.__version__}, scipy {scipy.__version__}"
+    made_with = f"pystoi {importlib.metadata.version('pystoi')}, numpy {np.__version__}, scipy {scipy.__version__}"
     cases = [row for rate_hz in RATES_HZ for row in scores("voice", rate_hz, voice(rate_hz, rate_hz * 5 // 2 + 7))]
     cases += scores("recording", 16_000, recording())
     print(json.dumps({"made_with": made_with, "cases": cases}, indent=1))

@@ -33,15 +33,16 @@ use save::Folders;
 use scores::Scores;
 
 const DETAILS: &str = "\
-Files of the same name in both folders (*.wav) make a pair: same rate, same channels, same length, aligned to the sample.
-Each is measured as it is, after each baseline, and after each denoiser that was asked for:
+Files of the same name in both folders (*.wav) make a pair: same rate, same channels, same
+length, aligned to the sample. Each is measured as it is, after each baseline, and after each
+denoiser that was asked for:
   SI-SDR   scale-invariant signal-to-distortion ratio in dB; more is better
   seg SNR  segmental signal-to-noise ratio in dB, -10 to 35; more is better
   LSD      log-spectral distance in dB; less is better
   STOI     short-time objective intelligibility, 0 to 1; more is better
-Of several channels it is the mean. The baselines are textbook methods to compare with: spectral subtraction (Boll,
-Berouti) and log-MMSE (Ephraim and Malah). PESQ comes from assets/add-pesq.py in the source of this program, which reads
-what --json and --save leave.
+Of several channels it is the mean. The baselines are textbook methods to compare with: spectral
+subtraction (Boll, Berouti) and log-MMSE (Ephraim, Malah). PESQ comes from assets/add-pesq.py in
+the source of this program, which reads what --json and --save leave.
 
 Examples:
   auricle eval --noisy noisy/ --clean clean/
