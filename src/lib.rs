@@ -62,6 +62,7 @@
 //!
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture`
+//! quality, resample       beside the flow: measures of a cleaned signal, other sample rates; for whoever needs them
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
 //!       graph             nodes and edges, checked and planned into one recording
@@ -104,6 +105,10 @@ pub mod import;
 
 pub mod stage;
 
+pub mod quality;
+
+pub mod resample;
+
 mod recording;
 
 mod fft;
@@ -114,8 +119,6 @@ pub mod format;
 
 #[cfg(feature = "cli")]
 pub mod picture;
-
-pub mod resample;
 
 mod memory;
 

@@ -90,9 +90,19 @@ mod round_trip;
 /// What a sink leaves behind.
 mod sink;
 
+/// Other sample rates, there and back.
+mod resample;
+
+/// The measures, against published implementations; the baselines.
+mod quality;
+
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// `auricle eval`.
+#[cfg(feature = "cli")]
+mod eval;
 
 /// The package itself.
 mod package;
