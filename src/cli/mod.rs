@@ -5,6 +5,8 @@
 
 mod config;
 
+mod denoise;
+
 mod devices;
 
 mod eval;

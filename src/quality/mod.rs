@@ -36,6 +36,8 @@ mod stoi;
 
 mod ten_khz;
 
+mod fft;
+
 mod spectrum;
 
 pub mod baseline;

@@ -4,10 +4,9 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::cli::denoise::DenoiseSettings;
 use crate::quality::baseline;
-
-/// What `--denoise` takes, for the help.
-pub(super) const DENOISERS: &str = "off";
+use crate::{Denoise, Engine, EngineOptions, FrameShape, Graph};
 
 /// The signal as it is.
 pub(super) const INPUT: &str = "input";
@@ -49,14 +48,14 @@ impl Method {
 }
 
 /// In the order of the report: the input, the baselines, then the denoisers as they were asked for.
-pub(super) fn all(denoisers: &[String]) -> Result<Vec<Method>> {
+pub(super) fn all(denoisers: &[String], settings: &DenoiseSettings, engine: &EngineOptions) -> Result<Vec<Method>> {
     let mut methods = vec![
         Method::new(INPUT, |samples, _| Ok(samples.to_vec())),
         Method::new("spectral subtraction", |samples, rate_hz| Ok(baseline::spectral_subtraction(samples, rate_hz)?)),
         Method::new("log-MMSE", |samples, rate_hz| Ok(baseline::log_mmse(samples, rate_hz)?)),
     ];
     for choice in denoisers {
-        let Some(method) = denoiser(choice)? else { continue };
+        let Some(method) = denoiser(choice, settings, engine)? else { continue };
         if methods.iter().any(|other| other.name == method.name) {
             bail!("--denoise {choice} was given twice");
         }
@@ -65,10 +64,23 @@ pub(super) fn all(denoisers: &[String]) -> Result<Vec<Method>> {
     Ok(methods)
 }
 
-/// One value of `--denoise`. The engine's denoisers are made here, each under the name that it was asked for by.
-fn denoiser(choice: &str) -> Result<Option<Method>> {
-    match choice {
-        "off" => Ok(None),
-        _ => bail!("--denoise `{choice}` is no denoiser; there is {DENOISERS}"),
-    }
+/// Samples in a frame: of no weight here, where signals are there as a whole.
+const FRAME_LEN: usize = 1024;
+
+/// One value of `--denoise`, under the name that it was asked for by. Pairs are worked on in parallel, so that each
+/// signal takes one core.
+fn denoiser(choice: &str, settings: &DenoiseSettings, engine: &EngineOptions) -> Result<Option<Method>> {
+    let Some(denoise) = settings.denoiser(choice)? else { return Ok(None) };
+    let engine = Engine::open(engine)?;
+    Ok(Some(Method::new(choice, move |samples, rate_hz| {
+        let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() };
+        let graph = Graph::new()
+            .input("input", FrameShape::real(FRAME_LEN))
+            .denoise("denoise", "input", denoise)
+            .output("output", "denoise");
+        let mut frames = samples.to_vec();
+        frames.resize(samples.len().next_multiple_of(FRAME_LEN), 0.0);
+        let cleaned = engine.compile(&graph)?.run(&[&frames], 1)?;
+        Ok(cleaned.dense("output").map_or_else(Vec::new, |cleaned| cleaned[..samples.len()].to_vec()))
+    })))
 }

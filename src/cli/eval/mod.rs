@@ -25,7 +25,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
+use super::denoise::{CHOICES, DenoiseSettings};
 use super::progress::{Interrupt, Progress};
+use crate::EngineOptions;
 use method::Method;
 use pairs::Pair;
 use report::{FileReport, Report};
@@ -46,6 +48,7 @@ the source of this program, which reads what --json and --save leave.
 
 Examples:
   auricle eval --noisy noisy/ --clean clean/
+  auricle eval --noisy noisy/ --clean clean/ --denoise builtin --denoise dtln.safetensors
   auricle eval --noisy noisy/ --clean clean/ --json --save cleaned/ > scores.json";
 
 /// Measure how good cleaned recordings are.
@@ -60,9 +63,17 @@ pub(super) struct EvalArguments {
     #[arg(long, value_name = "DIR")]
     clean: PathBuf,
 
-    /// A denoiser to measure beside the baselines; may be given several times. `off`: none.
-    #[arg(long, value_name = method::DENOISERS, default_value = "off")]
+    /// A denoiser to measure beside the baselines: the one that is built in, or a model file; may be given several
+    /// times. `off`: none.
+    #[arg(long, value_name = CHOICES, default_value = "builtin", help_heading = "Denoiser")]
     denoise: Vec<String>,
+
+    #[command(flatten)]
+    settings: DenoiseSettings,
+
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
+    device: String,
 
     /// Print one JSON object: every file, every method, the means.
     #[arg(long)]
@@ -90,10 +101,15 @@ pub(super) struct EvalConfig {
 
 impl EvalConfig {
     pub(super) fn new(arguments: &EvalArguments) -> Result<Self> {
+        let device = match arguments.device.parse() {
+            Ok(device) => device,
+            Err(never) => match never {},
+        };
+        let engine = EngineOptions { device, threads: 1, ..EngineOptions::default() };
         Ok(Self {
             noisy: arguments.noisy.clone(),
             clean: arguments.clean.clone(),
-            methods: method::all(&arguments.denoise)?,
+            methods: method::all(&arguments.denoise, &arguments.settings, &engine)?,
             is_json: arguments.json,
             save: arguments.save.clone(),
             force: arguments.force,

@@ -1,10 +1,8 @@
 //! What the baselines share: frames of a signal, a gain for every bin of their spectra, and the way back.
 
-use std::sync::Arc;
+use rustfft::num_complex::Complex;
 
-use realfft::num_complex::Complex;
-use realfft::{ComplexToReal, RealToComplex};
-
+use crate::quality::fft::RealFft;
 use crate::quality::{QualityError, check_finite, check_rate, samples_from_ms};
 
 const FRAME_MS: f64 = 20.0;
@@ -14,8 +12,7 @@ pub(super) struct Frames {
     samples: Vec<f64>,
     window: Vec<f64>,
     hop: usize,
-    forward: Arc<dyn RealToComplex<f64>>,
-    back: Arc<dyn ComplexToReal<f64>>,
+    fft: RealFft,
     /// Twice as long as a frame; the second half is zeros.
     time: Vec<f64>,
     spectrum: Vec<Complex<f64>>,
@@ -28,24 +25,13 @@ impl Frames {
         check_rate(baseline, rate_hz)?;
         check_finite(baseline, "noisy signal", noisy)?;
         let hop = samples_from_ms(FRAME_MS / 2.0, rate_hz);
-        let mut planner = realfft::RealFftPlanner::new();
-        let (forward, back) = (planner.plan_fft_forward(4 * hop), planner.plan_fft_inverse(4 * hop));
-        let (time, spectrum) = (forward.make_input_vec(), forward.make_output_vec());
+        let fft = RealFft::new(4 * hop);
+        let (time, spectrum) = (vec![0.0; fft.len()], vec![Complex::default(); fft.bins()]);
         let bins = spectrum.len();
         let angle = |n: usize| std::f64::consts::PI * (n as f64 + 0.5) / hop as f64;
         let window = (0..2 * hop).map(|n| 0.5 - 0.5 * angle(n).cos()).collect();
         let samples = noisy.iter().map(|x| f64::from(*x)).collect();
-        Ok(Self {
-            samples,
-            window,
-            hop,
-            forward,
-            back,
-            time,
-            spectrum,
-            powers: vec![0.0; bins],
-            gains: vec![0.0; bins],
-        })
+        Ok(Self { samples, window, hop, fft, time, spectrum, powers: vec![0.0; bins], gains: vec![0.0; bins] })
     }
 
     /// The squared mean magnitude of each bin over the first `count` frames, one after the other: the first idea of the
@@ -74,21 +60,19 @@ impl Frames {
     }
 
     /// The spectrum of the frame that begins `early` samples before `begin`.
-    #[expect(clippy::expect_used, reason = "the buffers were made by the transform itself")]
     fn analyse(&mut self, begin: usize, early: usize) {
         self.time.fill(0.0);
         for (n, (x, w)) in self.time.iter_mut().zip(&self.window).enumerate() {
             let sample = (begin + n).checked_sub(early).and_then(|index| self.samples.get(index));
             *x = w * sample.copied().unwrap_or(0.0);
         }
-        self.forward.process(&mut self.time, &mut self.spectrum).expect("the buffers should fit");
+        self.fft.spectrum(&self.time, &mut self.spectrum);
         self.powers.iter_mut().zip(&self.spectrum).for_each(|(power, x)| *power = x.norm_sqr());
     }
 
-    #[expect(clippy::expect_used, reason = "the buffers were made by the transform itself")]
     fn synthesise(&mut self, out: &mut [f64]) {
         self.spectrum.iter_mut().zip(&self.gains).for_each(|(x, gain)| *x *= *gain);
-        self.back.process(&mut self.spectrum, &mut self.time).expect("the buffers should fit");
+        self.fft.samples(&self.spectrum, &mut self.time);
         let scale = 1.0 / self.time.len() as f64;
         out.iter_mut().zip(&self.time).for_each(|(out, x)| *out += scale * x);
     }

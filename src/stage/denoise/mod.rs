@@ -125,13 +125,22 @@ impl Denoise {
                 "a denoiser takes real frames of one channel in time",
             ));
         }
+        self.check_settings()?;
+        stream::DenoiseStream::latency_frames(self, shape.len()).map(|_| ())
+    }
+
+    /// Checks what does not depend on the frames.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], naming the parameter.
+    pub fn check_settings(&self) -> Result<()> {
         if !(0.0..=1.0).contains(&self.strength) {
             return Err(Error::setting("the strength of the denoiser", self.strength, "it must be from 0 to 1"));
         }
         if let Some(floor_db) = self.mask_floor_db.filter(|floor_db| !(-200.0..=0.0).contains(floor_db)) {
             return Err(Error::setting("the mask floor", format!("{floor_db} dB"), "it must be from -200 to 0 dB"));
         }
-        stream::DenoiseStream::latency_frames(self, shape.len()).map(|_| ())
+        Ok(())
     }
 
     pub(crate) fn network_options(&self) -> NetworkOptions {

@@ -194,31 +194,30 @@ impl<W: Stored> Product<'_, W> {
     fn piece<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize, inputs: Range<usize>) {
         let count = self.rows.count;
         let mut row = 0;
-        if S::MANY_REGISTERS {
+        if S::TILE_ROWS >= 8 {
             while row + 8 <= count {
                 self.tile::<S, 8, VECTORS>(simd, row, first, &inputs);
                 row += 8;
             }
         }
-        while row + 4 <= count {
-            self.tile::<S, 4, VECTORS>(simd, row, first, &inputs);
-            row += 4;
+        if S::TILE_ROWS >= 4 {
+            while row + 4 <= count {
+                self.tile::<S, 4, VECTORS>(simd, row, first, &inputs);
+                row += 4;
+            }
         }
-        if row + 2 <= count {
-            self.tile::<S, 2, VECTORS>(simd, row, first, &inputs);
-            row += 2;
-        }
-        if row < count {
+        while row < count {
             // A lone row goes through three panels at a time, with the first of them.
             let panel = first / PANEL_VECTORS;
             let all_full = (panel - panel % LONE_ROW_PANELS + LONE_ROW_PANELS) * PANEL_VECTORS * S::LANES;
-            if count == 1 && VECTORS == PANEL_VECTORS && all_full <= self.outputs {
+            if S::TILE_ROWS > 1 && count == 1 && VECTORS == PANEL_VECTORS && all_full <= self.outputs {
                 if panel.is_multiple_of(LONE_ROW_PANELS) {
                     self.lone_row(simd, row, first);
                 }
             } else {
                 self.tile::<S, 1, VECTORS>(simd, row, first, &inputs);
             }
+            row += 1;
         }
     }
 
