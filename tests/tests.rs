@@ -81,9 +81,20 @@ mod round_trip;
 /// What a sink leaves behind.
 mod sink;
 
+/// Model files.
+mod model;
+
+/// Published networks.
+#[cfg(feature = "cli")]
+mod import;
+
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// `auricle model`.
+#[cfg(feature = "cli")]
+mod model_cli;
 
 /// The package itself.
 mod package;
