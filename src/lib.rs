@@ -61,7 +61,7 @@
 //! output agrees with its definition in f64 within 1e-6 of a frame's level.
 //!
 //! ```text
-//! cli                     arguments in, exit code out; the only user of `picture`
+//! cli                     arguments in, exit code out; the only user of `picture` and of `import`
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
 //!       graph             nodes and edges, checked and planned into one recording

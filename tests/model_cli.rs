@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use auricle::stage::denoise::model::{Model, StoredAs};
+use auricle::stage::denoise::model::{Description, Model, StoredAs};
 
 use crate::cli::{Folder, assert_done, assert_refused, auricle, text};
 use crate::import::shared_models;
@@ -52,7 +52,8 @@ fn a_model_is_shown_as_json() {
     let shown = model(&["show", name(&path), "--json"]);
     assert_done(&shown);
     let summary: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("one JSON object");
-    assert_eq!(summary["description"], serde_json::json!(small_model().description()));
+    let description: Description = serde_json::from_value(summary["description"].clone()).unwrap();
+    assert_eq!(&description, small_model().description());
     assert_eq!(summary["latency_ms"], 1.0);
     assert_eq!(summary["file_bytes"], std::fs::metadata(&path).unwrap().len());
     assert_eq!(summary["stored_as"], serde_json::json!(["F32"]));

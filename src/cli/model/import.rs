@@ -45,7 +45,7 @@ pub(in crate::cli) enum ImportArguments {
         #[command(flatten)]
         target: Target,
     },
-    /// `NSNet2`: GRUs between dense layers, 16 kHz, 20 ms.
+    /// NSNet2: GRUs between dense layers, 16 kHz, 20 ms.
     #[command(after_help = NSNET2_DETAILS)]
     Nsnet2 {
         /// The folder with the .npy files.
