@@ -187,7 +187,8 @@ fn split(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
         .ok_or_else(|| ModelError::layout(format!("expected at least {PREFIX_BYTES} bytes, got {}", bytes.len())))?;
     let announced = u64::from_le_bytes(*prefix);
     let len = usize::try_from(announced).ok().filter(|&len| len <= LARGEST_HEADER_BYTES).ok_or_else(|| {
-        ModelError::layout(format!("expected a header of at most {LARGEST_HEADER_BYTES} bytes, got {announced}"))
+        let problem = format!("expected a header of at most {LARGEST_HEADER_BYTES} bytes, got {announced}");
+        ModelError::layout(problem + ": it is no safetensors file")
     })?;
     let (header, data) = rest.split_at_checked(len).ok_or_else(|| {
         ModelError::layout(format!("expected {len} bytes of header, got {}: it is cut short", rest.len()))
