@@ -61,8 +61,12 @@
 //! output agrees with its definition in f64 within 1e-6 of a frame's level.
 //!
 //! ```text
+<<<<<<< HEAD
 //! cli                     arguments in, exit code out; the only user of `picture`
 //! quality, resample       beside the flow: measures of a cleaned signal, other sample rates; for whoever needs them
+=======
+//! cli                     arguments in, exit code out; the only user of `picture` and of `import`
+>>>>>>> model
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
 //!       graph             nodes and edges, checked and planned into one recording

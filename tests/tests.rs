@@ -95,6 +95,12 @@ mod resample;
 
 /// The measures, against published implementations; the baselines.
 mod quality;
+/// Model files.
+mod model;
+
+/// Published networks.
+#[cfg(feature = "cli")]
+mod import;
 
 /// The command line.
 #[cfg(feature = "cli")]
@@ -103,6 +109,9 @@ mod cli;
 /// `auricle eval`.
 #[cfg(feature = "cli")]
 mod eval;
+/// `auricle model`.
+#[cfg(feature = "cli")]
+mod model_cli;
 
 /// The package itself.
 mod package;

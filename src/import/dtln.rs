@@ -102,6 +102,7 @@ fn description(is_normalised: bool) -> Description {
         window_len: WINDOW_LEN,
         hop: HOP,
         window: Window::Rectangular,
+        // Where PESQ is best on the VoiceBank pairs: 2.67, and 2.63 at -35, 2.60 at -15 (levels of whole recordings).
         level_dbfs: Some(-25.0),
         mask_floor_db: None,
         parts: vec![

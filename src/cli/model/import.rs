@@ -10,8 +10,9 @@ use crate::import::{dtln, nsnet2};
 use crate::stage::denoise::model::{Model, StoredAs};
 
 const DTLN_DETAILS: &str = "\
-The files are in the folder pretrained_model of https://github.com/breizhn/DTLN. The variant norm_40h comes as Keras
-weights only; assets/import/keras-to-npy.py makes arrays of an .h5 file.
+The files are in the folder pretrained_model of https://github.com/breizhn/DTLN.
+The variant norm_40h comes as Keras weights only: assets/import/keras-to-npy.py
+makes arrays of an .h5 file.
 
 Examples:
   auricle model import dtln --stage1 model_1.onnx --stage2 model_2.onnx -o dtln.safetensors
@@ -45,7 +46,7 @@ pub(in crate::cli) enum ImportArguments {
         #[command(flatten)]
         target: Target,
     },
-    /// `NSNet2`: GRUs between dense layers, 16 kHz, 20 ms.
+    /// NSNet2: GRUs between dense layers, 16 kHz, 20 ms.
     #[command(after_help = NSNET2_DETAILS)]
     Nsnet2 {
         /// The folder with the .npy files.

@@ -24,7 +24,7 @@ pub enum ModelError {
         /// The file asked for.
         path: PathBuf,
         /// What is wrong with what it holds.
-        problem: Box<ModelError>,
+        problem: Box<Self>,
     },
 
     /// Bytes that are not laid out as a model file is.
