@@ -3,11 +3,14 @@
 //! What is followed is the gate's measure, `max|x|`, of every hop: up within tenths of a second, down over seconds, so
 //! that a pause between words does not raise the noise.
 
-/// Peaks of speech over its RMS level: 14 dB.
-const CREST: f32 = 5.0;
+/// Peaks, as this follows them, over the RMS level of speech: 12 dB.
+const CREST: f32 = 4.0;
 /// Time constants, in seconds.
-const UP_S: f32 = 0.05;
+const UP_S: f32 = 0.1;
 const DOWN_S: f32 = 3.0;
+/// A recording begins with noise more often than with speech, so speech is expected 18 dB above its first hop. Raised to
+/// the level of speech, the noise at the start of a recording costs 0.7 dB SI-SDR and 0.004 STOI on real pairs.
+const HEADROOM: f32 = 8.0;
 /// Signals below this peak, -100 dBFS, are not raised further.
 const LOWEST_PEAK: f32 = 1e-5;
 
@@ -32,7 +35,7 @@ impl LevelFollower {
     /// Takes the peak of the next hop, and says what to multiply by.
     pub(super) fn gain(&mut self, hop_peak: f32) -> f32 {
         let hop_peak = hop_peak.max(LOWEST_PEAK);
-        let peak = self.peak.unwrap_or(hop_peak);
+        let peak = self.peak.unwrap_or(HEADROOM * hop_peak);
         let share = if hop_peak > peak { self.up } else { self.down };
         let peak = peak + share * (hop_peak - peak);
         self.peak = Some(peak);
