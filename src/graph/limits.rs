@@ -76,8 +76,8 @@ pub(crate) mod inspect {
         let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("`{name}` should be a struct") };
         let word = |member: &naga::StructMember| {
             let inner = &module.types[member.ty].inner;
-            let is_u32 = *inner == naga::TypeInner::Scalar(naga::Scalar::U32);
-            assert!(is_u32, "`{name}` should hold words, not {inner:?}");
+            let words = [naga::Scalar::U32, naga::Scalar::F32].map(naga::TypeInner::Scalar);
+            assert!(words.contains(inner), "`{name}` should hold words, not {inner:?}");
             (member.name.clone().unwrap_or_default(), member.offset as usize)
         };
         (members.iter().map(word).collect(), *span as usize)

@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "what tests share is written for tests")]
 
 #[path = "../../../../tests/signals.rs"]
+#[expect(dead_code, reason = "the models need noise only")]
 mod signals;
 
 #[path = "../../../../tests/denoise_oracle.rs"]
@@ -22,8 +23,9 @@ use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions, 
 use denoise_models::{description, open_mask, signal, small_models, with_part, with_random_weights};
 use denoise_oracle::{Channel, Step};
 
-/// Relative to the level of a channel's output.
-const TOLERANCE: f64 = 1e-5;
+/// Relative to the level of a channel's output: tanh and sigmoid are good to 4e-7, and sums of some hundred products to
+/// as much; a state adds up the errors of some hops.
+const TOLERANCE: f64 = 2e-6;
 
 const F32: NetworkOptions = NetworkOptions { precision: Precision::F32, mask_floor: 0.0 };
 
@@ -134,10 +136,10 @@ fn windows_of_every_length_are_transformed_there_and_back() {
     for device in all_for_tests() {
         // Powers of two, other small factors, a large prime, and no factor at all.
         for (window_len, hop) in
-            [(2, 1), (64, 16), (98, 49), (254, 127), (320, 160), (960, 480), (2046, 341), (2048, 512)]
+            [(16, 1), (18, 6), (64, 16), (98, 49), (254, 127), (320, 160), (960, 480), (2046, 341), (2048, 512)]
         {
             let model = Arc::new(open_mask(window_len, hop, Window::SqrtHannPeriodic));
-            let error = error_of(&device, &model, F32, 7);
+            let error = error_of(&device, &model, F32, 2 * window_len / hop + 3);
             assert!(error < 1e-6, "{}, {window_len}: relative error {error:.2e}", device.info.name);
         }
     }
@@ -293,7 +295,7 @@ fn nothing_to_do_is_nothing_done_and_wrong_calls_are_refused() {
 #[test]
 fn what_the_kernels_cannot_do_is_refused_by_name() {
     use crate::stage::denoise::model::{Basis, Feature, LayerKind};
-    use denoise_models::{SIGMOID, small_descriptions};
+    use denoise_models::SIGMOID;
     let Some(device) = all_for_tests().into_iter().next() else { return };
     let spectrum = Basis::Spectrum(Feature::Magnitude);
     let long = with_part(description("long", 4096, 2048, Window::Rectangular), spectrum, &[(SIGMOID, 2049)]);
@@ -302,21 +304,11 @@ fn what_the_kernels_cannot_do_is_refused_by_name() {
         with_part(description("kept", 9000, 9, Window::Rectangular), Basis::Learned { size: 1 }, &[(SIGMOID, 1)]);
     let short = || description("units", 64, 32, Window::Rectangular);
     let units = with_part(short(), spectrum, &[(LayerKind::Gru, 2049), (SIGMOID, 33)]);
-    for (model, named) in [(long, "4096"), (odd, "33"), (kept, "8991"), (units, "2049")] {
+    for (model, named) in [(long, "4096"), (kept, "6144"), (units, "2049")] {
         let model = Arc::new(with_random_weights(model, 1));
         let error = open_with(&device, &model, 1, F32, |_| {}).expect_err("it should be refused").to_string();
         assert!(error.contains(named), "{error}");
     }
-    let small = with_random_weights(small_descriptions().swap_remove(3), 1);
-    let mut tensors: std::collections::BTreeMap<_, _> =
-        small.tensors().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    if let Some(tensor) = tensors.get_mut("part0.layer0.weights") {
-        tensor.values = tensor.values.iter().map(|x| x * 1e6).collect();
-    }
-    let large = Arc::new(Model::new(small.description().clone(), tensors).expect("large weights are weights"));
-    let f16 = NetworkOptions { precision: Precision::F16, ..F32 };
-    let error = open_with(&device, &large, 1, f16, |_| {}).expect_err("16 bits are too few").to_string();
-    assert!(error.contains("part0.layer0.weights"), "{error}");
 }
 
 #[test]

@@ -1,197 +1,13 @@
-//! A model as the list of kernels that a GPU runs for each call, in order: plain data, that names no GPU.
-//!
-//! ```text
-//! frame_windows -> | spectrum         -> dense, lstm, ... -> mask_spectrum                  | -> overlap_add -> keep_ends
-//!                  | dense (encoder)  -> dense, lstm, ... -> mask_features, dense (decoder) |
-//! ```
-//!
-//! Rows, slots and hops are explained in `shaders/denoise/rows.wgsl`. A recurrent layer is two kernels: `dense` gives
-//! what the input adds to the gates, for all hops at once; then one that walks through the hops.
+//! From a model's description to the kernels of its program.
 
 use std::collections::BTreeMap;
 
-use super::kernel::{self, DenseTile, Extent, RecurrentTile, activation_code, feature_constants, stride_of};
-use super::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Tensor};
-use super::network::{NetworkOptions, Precision};
-use super::packing::{self, LARGEST_HALF, Matrix, Words};
+use super::table::{Recipe, Table};
+use super::{ITEMS_PER_WORKGROUP, Operation, Place, Program, Work};
 use crate::error::{Error, Result};
-
-/// Memory that kernels read and write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// The call: the channel of each slot.
-    Channels,
-    /// The call: for each slot, hop by hop.
-    Steps,
-    /// The call: for each slot.
-    Samples,
-    /// What comes of it: for each slot.
-    Finished,
-    /// For each row: a window, before and after each part.
-    Windows,
-    /// For each row: the spectrum of its window, or what a learned basis made of it.
-    Basis,
-    /// For each row: what a layer gives; they take turns.
-    Layer(usize),
-    /// For each row: what the input of a recurrent layer adds to its gates.
-    Gates,
-    /// For each row: the input of a dense layer in 8 bits, and its scale.
-    Packed,
-    PackedScale,
-    /// For each channel.
-    History,
-    Tails,
-    /// For each channel: of a recurrent layer, counted through all parts.
-    State(usize),
-    /// For each channel: the factors of a scaled layer's outputs.
-    Scales(usize),
-    /// For all: one of `tables`.
-    Table(usize),
-    /// Bound where a kernel has no use for what would be there.
-    Nothing,
-}
-
-/// Constant data that a kernel reads, as a recipe: networks of one model share what is made of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) label: String,
-    recipe: Recipe,
-}
-
-/// What is packed, and how. Tensors are named; `gates` are the rows of a matrix that come together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Recipe {
-    Twiddles,
-    Window,
-    Vector { tensor: String, gates: usize },
-    Dense { tensor: String, gates: usize, bits: usize },
-    DenseInt8 { tensor: String, gates: usize },
-    DenseInt8Rows { tensor: String, bias: Option<String>, gates: usize },
-    Zeros { len: usize },
-    Recurrent { tensor: String, gates: usize, bits: usize },
-    RecurrentRows { tensor: String, bias: Option<String>, gates: usize },
-}
-
-impl Table {
-    /// The words of it.
-    pub(crate) fn words(&self, model: &Model) -> Words {
-        let of = |tensor: &String| model.tensor(tensor);
-        let matrix = |tensor: &String, gates| of(tensor).map(|tensor| Matrix::of(tensor, gates));
-        let bias = |bias: &Option<String>, gates: usize, rows: usize| match bias.as_ref().and_then(of) {
-            Some(tensor) => Matrix::of(tensor, gates).values(),
-            None => vec![0.0; rows],
-        };
-        let description = model.description();
-        let words = match &self.recipe {
-            Recipe::Twiddles => Some(packing::twiddles(description.window_len)),
-            Recipe::Window => Some(packing::window_weights(description.window, description.window_len)),
-            Recipe::Zeros { len } => Some(vec![0; *len]),
-            Recipe::Vector { tensor, gates } => matrix(tensor, *gates).map(|vector| vector.vector()),
-            Recipe::Dense { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.dense(*bits)),
-            Recipe::DenseInt8 { tensor, gates } => matrix(tensor, *gates).map(|matrix| matrix.dense_int8()),
-            Recipe::DenseInt8Rows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
-                let rows = bias(of_rows, *gates, matrix.rows());
-                rows.iter()
-                    .zip(matrix.row_scales())
-                    .flat_map(|(bias, scale)| [bias.to_bits(), scale.to_bits()])
-                    .collect()
-            }),
-            Recipe::Recurrent { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.recurrent(*bits)),
-            Recipe::RecurrentRows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
-                let biases = Matrix::quads(*gates, &bias(of_rows, *gates, matrix.rows()));
-                [biases, Matrix::quads(*gates, &matrix.row_scales())].concat()
-            }),
-        };
-        // The names are those of the description, whose tensors a model has.
-        words.unwrap_or_default()
-    }
-}
-
-/// How many workgroups a kernel is run with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// One for each row.
-    Rows,
-    /// One for each slot.
-    Slots,
-    /// An invocation for each of so many items of a row, 256 in a workgroup.
-    Items(usize),
-    /// A tile of rows by outputs; which tile, is decided in each call.
-    Dense { outputs: usize },
-    /// One for some slots; how many, is decided in each call.
-    Recurrent(Vec<RecurrentTile>),
-}
-
-/// Invocations in a workgroup of those kernels that make one number each.
-const ITEMS_PER_WORKGROUP: usize = 256;
-/// Rows from which a dense layer takes the wide tile.
-const MANY_ROWS: usize = 16;
-
-/// What a device is good at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DeviceTraits {
-    /// Workgroups that keep it busy; more channels in each are better from there on.
-    pub(crate) busy_workgroups: usize,
-}
-
-impl Work {
-    /// What the kernel's constants can be, besides those that never change.
-    pub(crate) fn variants(&self) -> Vec<Vec<(&'static str, usize)>> {
-        match self {
-            Self::Rows | Self::Slots | Self::Items(_) => vec![Vec::new()],
-            Self::Dense { .. } => [DenseTile::FLAT, DenseTile::WIDE].map(DenseTile::constants).to_vec(),
-            Self::Recurrent(tiles) => tiles.iter().map(|tile| tile.constants()).collect(),
-        }
-    }
-
-    /// Which variant a call takes, and with how many workgroups. The results are the same to the bit.
-    pub(crate) fn choose(&self, extent: Extent, device: DeviceTraits) -> (usize, usize) {
-        let (rows, channels) = (extent.rows as usize, extent.channels as usize);
-        match self {
-            Self::Rows => (0, rows),
-            Self::Slots => (0, channels),
-            Self::Items(items) => (0, (rows * items).div_ceil(ITEMS_PER_WORKGROUP)),
-            Self::Dense { outputs } if rows < MANY_ROWS => (0, DenseTile::FLAT.workgroups(rows, *outputs)),
-            Self::Dense { outputs } => (1, DenseTile::WIDE.workgroups(rows, *outputs)),
-            Self::Recurrent(tiles) => {
-                let enough = |tile: &RecurrentTile| channels.div_ceil(tile.channels) <= device.busy_workgroups;
-                // More than all channels in one workgroup gains nothing.
-                let covers = |tile: &RecurrentTile| tile.channels >= channels;
-                let place = tiles.iter().position(|tile| enough(tile) || covers(tile)).unwrap_or(tiles.len() - 1);
-                (place, channels.div_ceil(tiles[place].channels))
-            }
-        }
-    }
-}
-
-/// One kernel of the program.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub(crate) label: String,
-    pub(crate) wgsl: &'static str,
-    pub(crate) entry: &'static str,
-    pub(crate) constants: Vec<(&'static str, usize)>,
-    pub(crate) work: Work,
-    /// What is bound after `params`, and whether it is written.
-    pub(crate) bound: Vec<(Place, bool)>,
-    /// The words of `params`; the first are an [`Extent`], which each call sets.
-    pub(crate) params: Vec<u32>,
-}
-
-/// A model with its options, as kernels in the order in which they run.
-#[derive(Clone, Debug)]
-pub(crate) struct Program {
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) tables: Vec<Table>,
-    /// Words in each row, or of each channel.
-    pub(crate) per_row: BTreeMap<Place, usize>,
-    pub(crate) per_channel: BTreeMap<Place, usize>,
-    /// For each layer of all parts that is scaled: the tensor that its factors start with.
-    pub(crate) scaled: BTreeMap<usize, String>,
-    /// Hops that the kernels can walk through in one call.
-    pub(crate) most_hops: usize,
-    pub(crate) hop: usize,
-}
+use crate::stage::denoise::kernel::{self, RecurrentTile, activation_code, feature_constants, stride_of};
+use crate::stage::denoise::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part};
+use crate::stage::denoise::network::{NetworkOptions, Precision};
 
 fn word(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
@@ -223,7 +39,7 @@ impl Program {
     /// [`Error::Setting`] when the model is more than the kernels can do.
     pub(crate) fn new(model: &Model, options: NetworkOptions) -> Result<Self> {
         let description = model.description();
-        check(model, options)?;
+        check(description)?;
         let program = Self {
             operations: Vec::new(),
             tables: Vec::new(),
@@ -239,12 +55,11 @@ impl Program {
     }
 }
 
-fn check(model: &Model, options: NetworkOptions) -> Result<()> {
-    let description = model.description();
+fn check(description: &Description) -> Result<()> {
     let (window_len, kept) = (description.window_len, description.window_len - description.hop);
     let transforms = description.parts.iter().any(|part| matches!(part.basis, Basis::Spectrum(_)));
-    if transforms && (!window_len.is_multiple_of(2) || window_len > kernel::LONGEST_WINDOW) {
-        let expected = format!("a GPU transforms windows of an even length, {} at most", kernel::LONGEST_WINDOW);
+    if transforms && window_len > kernel::LONGEST_WINDOW {
+        let expected = format!("a GPU transforms {} samples at most", kernel::LONGEST_WINDOW);
         return Err(Error::setting("the model's window", window_len, expected));
     }
     if kept > kernel::MOST_KEPT {
@@ -256,13 +71,6 @@ fn check(model: &Model, options: NetworkOptions) -> Result<()> {
     if let Some(layer) = recurrent.into_iter().find(|layer| layer.outputs > kernel::MOST_UNITS) {
         let expected = format!("a GPU runs recurrent layers of {} at most (`{}`)", kernel::MOST_UNITS, layer.name);
         return Err(Error::setting("the number of units", layer.outputs, expected));
-    }
-    let too_large = |tensor: &Tensor| tensor.values.iter().find(|value| value.abs() > LARGEST_HALF).copied();
-    if options.precision == Precision::F16
-        && let Some((name, value)) = model.tensors().find_map(|(name, tensor)| Some((name, too_large(tensor)?)))
-    {
-        let expected = format!("tensor `{name}` holds {value}, which 16 bits cannot hold");
-        return Err(Error::setting("the precision", "f16", expected));
     }
     Ok(())
 }
