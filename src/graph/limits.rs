@@ -53,9 +53,18 @@ pub(crate) fn resolve(
     wgsl: &str,
     constants: &[(String, f64)],
 ) -> Result<(naga::Module, naga::valid::ModuleInfo), String> {
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    resolve_with(wgsl, constants, naga::valid::Capabilities::empty())
+}
+
+/// The same with more capabilities.
+pub(crate) fn resolve_with(
+    wgsl: &str,
+    constants: &[(String, f64)],
+    capabilities: naga::valid::Capabilities,
+) -> Result<(naga::Module, naga::valid::ModuleInfo), String> {
+    use naga::valid::{ValidationFlags, Validator};
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(wgsl))?;
     let constants = constants.iter().cloned().collect();
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)

@@ -7,6 +7,9 @@ mod layout;
 /// Invocations, memory, loops.
 mod limits;
 
+/// What all layers of the denoiser compute with.
+mod functions;
+
 /// Other shading languages, and a second opinion on barriers.
 mod translation;
 
@@ -54,7 +57,11 @@ impl Entry {
 
     /// The module with its constants, and the entry point's index in it.
     fn resolve(&self) -> (naga::Module, naga::valid::ModuleInfo, usize) {
-        let resolved = crate::graph::limits::resolve(&self.wgsl, &self.constants);
+        // Weights in 16 bits are unpacked by a function that WebGPU has, and old OpenGL has not.
+        let is_packed = self.wgsl.contains("unpack2x16float");
+        let capability = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let capabilities = if is_packed { capability } else { naga::valid::Capabilities::empty() };
+        let resolved = crate::graph::limits::resolve_with(&self.wgsl, &self.constants, capabilities);
         let (module, info) = resolved.unwrap_or_else(|problem| panic!("{}: {problem}", self.name));
         let entry = module.entry_points.iter().position(|entry| entry.name == self.entry);
         (module, info, entry.expect("the entry point should be there"))

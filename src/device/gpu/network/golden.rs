@@ -120,3 +120,47 @@ fn published_networks_agree_with_their_reference_runtime() {
         }
     }
 }
+
+#[test]
+#[ignore = "measures; run it alone, with --release"]
+#[expect(clippy::print_stderr, reason = "the figures are what it is for")]
+fn channels_in_real_time() {
+    let Some(shared) = shared() else { return };
+    for device in all_for_tests() {
+        let software = device.info.kind != crate::device::DeviceKind::Gpu;
+        for (name, model, mask_floor) in published(&shared) {
+            let hop = model.description().hop;
+            let hop_s = hop as f64 / f64::from(model.description().sample_rate_hz);
+            let most = if software { 256 } else { 65_536 };
+            let sizes = [(1, 1), (1, 256), (16, 1), (64, 1), (256, 1), (1024, 1), (8192, 1), (65_536, 1)];
+            for (channels, hops) in sizes.into_iter().filter(|(channels, _)| *channels <= most) {
+                for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+                    let mut network = open(&device, &model, channels, NetworkOptions { precision, mask_floor });
+                    let samples: Vec<f32> = (0..channels * hops * hop).map(|n| (n as f32 * 0.1).sin() * 0.1).collect();
+                    let steps = vec![HopStep { gain: 1.0, flags: HopStep::RUN }; channels * hops];
+                    let all: Vec<u32> = (0..).take(channels).collect();
+                    let call = Advance { channels: &all, hops, samples: &samples, steps: &steps };
+                    let mut output = vec![0.0; samples.len()];
+                    let mut times: Vec<f64> = Vec::new();
+                    while times.len() < 4 || (times.len() < 100 && times.iter().sum::<f64>() < 2.0) {
+                        let start = Instant::now();
+                        network.advance(&call, &mut output).expect("the network should run");
+                        times.push(start.elapsed().as_secs_f64());
+                    }
+                    // The first call may have made room.
+                    let times = &mut times[1..];
+                    times.sort_by(f64::total_cmp);
+                    let (median, last) = (times[times.len() / 2], times[times.len() - 1]);
+                    let real_time = (channels * hops) as f64 * hop_s / median;
+                    eprintln!(
+                        "{}, {name}, {precision:?}, {channels} channels x {hops} hops: {:.3} ms, longest {:.3}: \
+                         {real_time:.1} channels in real time",
+                        device.info.name,
+                        1e3 * median,
+                        1e3 * last
+                    );
+                }
+            }
+        }
+    }
+}

@@ -13,11 +13,13 @@ fn word(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// What a tensor or layer is bound to, and how long its rows are.
+/// Numbers in each row, and where they are.
 #[derive(Clone, Copy)]
 struct Rows {
     place: Place,
     len: usize,
+    /// Magnitudes as they are: a few loud bins, and many quiet ones that 8 bits would lose.
+    is_raw: bool,
 }
 
 impl Rows {
@@ -26,8 +28,20 @@ impl Rows {
     }
 }
 
-struct Builder<'a> {
-    model: &'a Model,
+/// A dense layer, what the input of a recurrent one adds to its gates, or a learned basis.
+struct Product<'a> {
+    label: &'a str,
+    tensor: &'a str,
+    bias: Option<&'a str>,
+    /// Rows of the matrix that come together.
+    gates: usize,
+    source: Rows,
+    result: Rows,
+    activation: Activation,
+    scales: Option<Place>,
+}
+
+struct Builder {
     options: NetworkOptions,
     program: Program,
     /// Layers so far.
@@ -49,7 +63,7 @@ impl Program {
             most_hops: usize::MAX,
             hop: description.hop,
         };
-        let mut builder = Builder { model, options, program, layer: 0 };
+        let mut builder = Builder { options, program, layer: 0 };
         builder.build(description);
         Ok(builder.program)
     }
@@ -75,7 +89,7 @@ fn check(description: &Description) -> Result<()> {
     Ok(())
 }
 
-impl Builder<'_> {
+impl Builder {
     fn build(&mut self, description: &Description) {
         let (window_len, hop) = (description.window_len, description.hop);
         let windows = self.rows(Place::Windows, window_len);
@@ -144,7 +158,7 @@ impl Builder<'_> {
     fn rows(&mut self, place: Place, len: usize) -> Rows {
         let words = self.program.per_row.entry(place).or_default();
         *words = (*words).max(stride_of(len));
-        Rows { place, len }
+        Rows { place, len, is_raw: false }
     }
 
     /// A table by its recipe, which may be there already.
@@ -199,7 +213,7 @@ impl Builder<'_> {
             bound: vec![(windows.place, false), (twiddles, false), (Place::Basis, true), (features.place, true)],
             params: bytemuck::cast_slice(&[params]).to_vec(),
         });
-        features
+        Rows { is_raw: feature == Feature::Magnitude, ..features }
     }
 
     fn mask_spectrum(&mut self, part: &Part, mask: Rows, windows: Rows) {
@@ -240,10 +254,8 @@ impl Builder<'_> {
     /// A product with the vectors of a learned basis, which are never in 8 bits: the signal itself goes through them.
     fn basis(&mut self, tensor: &str, source: Rows, result: Rows) {
         let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
-        let weights = Recipe::Dense { tensor: tensor.to_owned(), gates: 1, bits };
-        let weights = self.table(tensor, weights);
-        let biases = self.table("zeros", Recipe::Zeros { len: result.len });
-        self.dense(tensor, weights, biases, bits, source, result, 0, None);
+        let (activation, scales) = (Activation::Linear, None);
+        self.dense(&Product { label: tensor, tensor, bias: None, gates: 1, source, result, activation, scales }, bits);
     }
 
     fn layers(&mut self, part: &Part, features: Rows) -> Rows {
@@ -264,63 +276,35 @@ impl Builder<'_> {
             self.program.per_channel.insert(scales, layer.outputs);
             self.program.scaled.insert(self.layer, format!("{}.scale", layer.name));
         }
-        let name = &layer.name;
         match layer.kind {
             LayerKind::Dense(activation) => {
-                let tensors = (format!("{name}.weights"), format!("{name}.bias"));
-                self.product(name, &tensors, 1, source, result, activation, scales);
+                let (tensor, bias) = (format!("{}.weights", layer.name), format!("{}.bias", layer.name));
+                let (label, bias) = (&layer.name, Some(bias.as_str()));
+                let tensor = &tensor;
+                self.product(&Product { label, tensor, bias, gates: 1, source, result, activation, scales });
             }
-            LayerKind::Lstm => {
-                let tensors = (format!("{name}.input_weights"), format!("{name}.bias"));
-                let gates = self.rows(Place::Gates, 4 * layer.outputs);
-                self.product(&format!("{name}.input"), &tensors, 4, source, gates, Activation::Linear, None);
-                self.recurrent(layer, 4, gates, result, scales);
-            }
-            LayerKind::Gru => {
-                let tensors = (format!("{name}.input_weights"), format!("{name}.input_bias"));
-                let gates = self.rows(Place::Gates, 3 * layer.outputs);
-                self.product(&format!("{name}.input"), &tensors, 3, source, gates, Activation::Linear, None);
-                self.recurrent(layer, 3, gates, result, scales);
-            }
+            LayerKind::Lstm | LayerKind::Gru => self.recurrent(layer, source, result, scales),
             LayerKind::LayerNorm { epsilon } => self.layer_norm(layer, epsilon, source, result, scales),
         }
     }
 
-    /// A dense layer, or what the input of a recurrent one adds to its gates; `tensors` are weights and bias.
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn product(
-        &mut self,
-        label: &str,
-        tensors: &(String, String),
-        gates: usize,
-        source: Rows,
-        result: Rows,
-        activation: Activation,
-        scales: Option<Place>,
-    ) {
-        let (tensor, bias) = tensors.clone();
-        let activation = activation_code(activation);
-        if self.options.precision == Precision::Int8 {
-            return self.dense_int8(label, tensor, bias, gates, source, result, activation, scales);
+    /// Runs it in the precision that was asked for.
+    fn product(&mut self, product: &Product<'_>) {
+        match self.options.precision {
+            Precision::Int8 if product.source.is_raw => self.dense(product, 32),
+            Precision::Int8 => self.dense_int8(product),
+            Precision::F16 => self.dense(product, 16),
+            Precision::F32 => self.dense(product, 32),
         }
-        let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
-        let weights = self.table(&tensor, Recipe::Dense { tensor: tensor.clone(), gates, bits });
-        let biases = self.table(&bias, Recipe::Vector { tensor: bias.clone(), gates });
-        self.dense(label, weights, biases, bits, source, result, activation, scales);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn dense(
-        &mut self,
-        label: &str,
-        weights: Place,
-        biases: Place,
-        bits: usize,
-        source: Rows,
-        result: Rows,
-        activation: u32,
-        scales: Option<Place>,
-    ) {
+    fn dense(&mut self, product: &Product<'_>, bits: usize) {
+        let &Product { label, tensor, bias, gates, source, result, activation, scales } = product;
+        let weights = self.table(tensor, Recipe::Dense { tensor: tensor.to_owned(), gates, bits });
+        let biases = match bias {
+            Some(bias) => self.table(bias, Recipe::Vector { tensor: bias.to_owned(), gates }),
+            None => self.table("zeros", Recipe::Zeros { len: result.len }),
+        };
         let params = kernel::DenseParams {
             rows: 0,
             channels: 0,
@@ -330,7 +314,7 @@ impl Builder<'_> {
             source_quads: source.stride() / 4,
             weight_quads: word(source.len.next_multiple_of(16) * bits / 128),
             result_stride: result.stride(),
-            activation,
+            activation: activation_code(activation),
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -350,19 +334,7 @@ impl Builder<'_> {
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn dense_int8(
-        &mut self,
-        label: &str,
-        tensor: String,
-        bias: String,
-        gates: usize,
-        source: Rows,
-        result: Rows,
-        activation: u32,
-        scales: Option<Place>,
-    ) {
-        let words = source.len.next_multiple_of(64) / 4;
+    fn quantise(&mut self, label: &str, source: Rows, words: usize) {
         self.rows(Place::Packed, words);
         self.program.per_row.insert(Place::PackedScale, 1);
         let params = kernel::QuantiseParams {
@@ -382,9 +354,16 @@ impl Builder<'_> {
             bound: vec![(source.place, false), (Place::Packed, true), (Place::PackedScale, true)],
             params: bytemuck::cast_slice(&[params]).to_vec(),
         });
-        let weights = self.table(&tensor, Recipe::DenseInt8 { tensor: tensor.clone(), gates });
-        let rows = Recipe::DenseInt8Rows { tensor: tensor.clone(), bias: Some(bias), gates };
-        let tables = self.table(format!("{tensor}.rows"), rows);
+    }
+
+    fn dense_int8(&mut self, product: &Product<'_>) {
+        let &Product { label, tensor, bias, gates, source, result, activation, scales } = product;
+        let words = source.len.next_multiple_of(64) / 4;
+        self.quantise(label, source, words);
+        let weights = self.table(tensor, Recipe::DenseInt8 { tensor: tensor.to_owned(), gates });
+        let bias = bias.map(str::to_owned);
+        let tables =
+            self.table(format!("{tensor}.rows"), Recipe::DenseInt8Rows { tensor: tensor.to_owned(), bias, gates });
         let params = kernel::DenseInt8Params {
             rows: 0,
             channels: 0,
@@ -392,7 +371,7 @@ impl Builder<'_> {
             outputs: word(result.len),
             source_quads: word(words / 4),
             result_stride: result.stride(),
-            activation,
+            activation: activation_code(activation),
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -413,7 +392,24 @@ impl Builder<'_> {
         });
     }
 
-    fn recurrent(&mut self, layer: &Layer, gate_count: usize, gates: Rows, result: Rows, scales: Option<Place>) {
+    /// What the input adds to the gates, for all hops; then the walk through them.
+    fn recurrent(&mut self, layer: &Layer, source: Rows, result: Rows, scales: Option<Place>) {
+        let (gate_count, bias) = if layer.kind == LayerKind::Lstm { (4, "bias") } else { (3, "input_bias") };
+        let gates = self.rows(Place::Gates, gate_count * layer.outputs);
+        self.product(&Product {
+            label: &format!("{}.input", layer.name),
+            tensor: &format!("{}.input_weights", layer.name),
+            bias: Some(&format!("{}.{bias}", layer.name)),
+            gates: gate_count,
+            source,
+            result: gates,
+            activation: Activation::Linear,
+            scales: None,
+        });
+        self.walk(layer, gate_count, gates, result, scales);
+    }
+
+    fn walk(&mut self, layer: &Layer, gate_count: usize, gates: Rows, result: Rows, scales: Option<Place>) {
         let is_lstm = layer.kind == LayerKind::Lstm;
         let bits = match self.options.precision {
             Precision::F32 => 32,
