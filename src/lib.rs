@@ -62,6 +62,7 @@
 //!
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture`
+//! quality, resample       beside the flow: measures of a cleaned signal, other sample rates; for whoever needs them
 //!   engine, plan          what embedders hold: open, compile, run, session
 //!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
 //!       graph             nodes and edges, checked and planned into one recording
@@ -84,7 +85,7 @@
 //! | kernel | one WGSL entry point together with its CPU twin |
 //! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
 
-// What the tests share with those of the library names the crate as everyone does.
+// Tests that the library shares with those in `tests` call it by its name.
 #[cfg(test)]
 extern crate self as auricle;
 
@@ -103,6 +104,10 @@ mod graph;
 pub mod import;
 
 pub mod stage;
+
+pub mod quality;
+
+pub mod resample;
 
 mod recording;
 
@@ -131,5 +136,6 @@ pub use graph::{CustomKernel, Graph, ParamWord};
 pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
+pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};

@@ -7,6 +7,8 @@ mod config;
 
 mod devices;
 
+mod eval;
+
 mod model;
 
 mod progress;
@@ -26,6 +28,7 @@ Examples:
   auricle run noisy.wav -o clean.wav --picture p.png and draw it before and after
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
+  auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
   auricle devices                                    what can run here, and which one `auto` takes
   auricle model show dtln.safetensors                what a denoiser is, and what it costs
 
@@ -44,6 +47,8 @@ struct Arguments {
 enum Command {
     /// Clean a recording or a stream.
     Run(Box<config::RunArguments>),
+    /// Measure how good cleaned recordings are, against clean ones and beside two baselines.
+    Eval(Box<eval::EvalArguments>),
     /// List the processors that can run here, and say which one `auto` takes.
     Devices {
         /// Print one JSON object.
@@ -67,6 +72,10 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(arguments) => match config::RunConfig::new(&arguments) {
             Ok(config) => run::run(&config),
+            Err(error) => return complain(&error, 2),
+        },
+        Command::Eval(arguments) => match eval::EvalConfig::new(&arguments) {
+            Ok(config) => eval::eval(&config),
             Err(error) => return complain(&error, 2),
         },
         Command::Devices { json } => devices::devices(json),

@@ -50,7 +50,7 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
 
     let engine = Engine::open(&config.engine)?;
     let plan = engine.compile(&config.graph(spec.domain()))?;
-    let mut cleaning = Cleaning::new(config, &spec, total, plan.session(spec.channels), sink);
+    let mut cleaning = Cleaning::new(config, &spec, total, plan.session(spec.channels)?, sink);
     let is_pipe = config.input == Path::new("-");
     let block_frames = block_frames(config, &spec, is_pipe);
     let blocks = Blocks::read(source, block_frames * config.frame_len * spec.floats_per_sample_time())?;

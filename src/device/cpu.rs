@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::host::{Gating, HostPool, LiveRow};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::FrameState;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
@@ -64,14 +64,8 @@ impl Device for CpuDevice {
         Ok(Box::new(CpuPlan { recording, host: self.host.clone(), span, workers, report }))
     }
 
-    fn open_network(
-        &self,
-        _model: &Arc<Model>,
-        _channels: usize,
-        _options: &NetworkOptions,
-    ) -> Result<Box<dyn Network>> {
-        let reason = "its layers are not written yet".to_owned();
-        Err(Error::Device { device: "cpu".to_owned(), action: "opening a denoiser", reason })
+    fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>> {
+        super::cpu_network::open(&self.host, model, channels, options)
     }
 }
 

@@ -4,6 +4,8 @@ mod adapter;
 
 mod cpu;
 
+mod cpu_network;
+
 mod gpu;
 
 mod host;
@@ -30,7 +32,7 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
     /// Makes everything ready to submit.
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>>;
 
-    /// Makes a model ready for so many channels.
+    /// Makes a model ready, with silence as the state of its channels.
     fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>>;
 }
 
