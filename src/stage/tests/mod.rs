@@ -13,16 +13,6 @@ mod functions;
 /// Other shading languages, and a second opinion on barriers.
 mod translation;
 
-#[path = "../../../tests/signals.rs"]
-#[expect(dead_code, reason = "the models need noise only")]
-mod signals;
-
-#[path = "../../../tests/denoise_oracle.rs"]
-mod denoise_oracle;
-
-#[path = "../../../tests/denoise_models.rs"]
-mod denoise_models;
-
 use std::collections::BTreeMap;
 
 use crate::frame::{Domain, FrameShape};
@@ -31,9 +21,11 @@ use crate::recording::{Kernel, Operand};
 use crate::stage::denoise::model::{Basis, Description, Feature, LayerKind, Window};
 use crate::stage::denoise::network::{NetworkOptions, Precision};
 use crate::stage::denoise::program::{Program, Work};
+use crate::stage::denoise::tests::denoise_models::{
+    LINEAR, SIGMOID, description, scaled, small_descriptions, with_part, with_random_weights,
+};
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate;
-use denoise_models::{LINEAR, SIGMOID, description, scaled, small_descriptions, with_part, with_random_weights};
 
 /// An entry point with its constants filled in.
 struct Entry {

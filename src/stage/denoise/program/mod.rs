@@ -138,3 +138,28 @@ pub(crate) struct Program {
     pub(crate) most_hops: usize,
     pub(crate) hop: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_take_the_tiles_that_keep_a_device_busy() {
+        let extent = |channels, hops| Extent { rows: channels * hops, channels, hops };
+        let channels_at_once = |units, channels, busy_workgroups| {
+            let tiles = RecurrentTile::all(units, 32);
+            let work = Work::Recurrent(tiles.clone());
+            let (place, workgroups) = work.choose(extent(channels, 3), DeviceTraits { busy_workgroups });
+            assert_eq!(workgroups, (channels as usize).div_ceil(tiles[place].channels), "all channels are walked");
+            tiles[place].channels
+        };
+        assert_eq!([1, 4, 5, 17, 40].map(|channels| channels_at_once(128, channels, 4)), [1, 1, 4, 8, 16]);
+        assert_eq!([40, 128, 600, 50_000].map(|channels| channels_at_once(128, channels, 128)), [1, 1, 8, 16]);
+        // More units leave room for fewer channels.
+        assert_eq!([256, 400, 1024, 2048].map(|units| channels_at_once(units, 50_000, 128)), [8, 4, 1, 1]);
+        let dense = Work::Dense { outputs: 257 };
+        let device = DeviceTraits { busy_workgroups: 4 };
+        assert_eq!(dense.choose(extent(1, 1), device), (0, 3), "8 rows by 128 outputs");
+        assert_eq!(dense.choose(extent(65, 1), device), (1, 2 * 5), "64 rows by 64 outputs");
+    }
+}
