@@ -29,6 +29,9 @@ pub(crate) mod packing;
 
 pub(crate) mod program;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use std::f64::consts::TAU;
 
-use super::model::{Tensor, Window};
+use super::model::{LARGEST_WEIGHT, Tensor, Window};
 
 /// A tensor for a kernel: words, as they lie in a buffer.
 pub(crate) type Words = Vec<u32>;
@@ -150,13 +150,10 @@ fn two_halves(low: f32, high: f32) -> u32 {
     u32::from(half_bits(low)) | u32::from(half_bits(high)) << 16
 }
 
-/// The largest number in 16 bits.
-pub(crate) const LARGEST_HALF: f32 = 65_504.0;
-
-/// The nearest number in 16 bits; of two that are as near, the even one. Too large ones become the largest.
+/// The nearest number in 16 bits; of two that are as near, the even one. No weight is larger than the largest.
 fn half_bits(value: f32) -> u16 {
     let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
-    let magnitude = value.abs().min(LARGEST_HALF);
+    let magnitude = value.abs().min(LARGEST_WEIGHT);
     let bits = magnitude.to_bits();
     // The least normal one is 2^-14; below, steps are of 2^-24.
     let rounded = if magnitude < 6.103_515_6e-5 {

@@ -18,6 +18,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+mod golden;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

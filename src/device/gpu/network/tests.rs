@@ -1,16 +1,5 @@
 //! Networks on every adapter there is, held against their definition in f64, and against themselves.
 
-#![expect(clippy::cast_possible_truncation, reason = "what tests share is written for tests")]
-
-#[path = "../../../../tests/signals.rs"]
-mod signals;
-
-#[path = "../../../../tests/denoise_oracle.rs"]
-mod denoise_oracle;
-
-#[path = "../../../../tests/denoise_models.rs"]
-mod denoise_models;
-
 use std::sync::Arc;
 
 use super::{Bounds, GpuNetwork};
@@ -18,12 +7,15 @@ use crate::device::adapter::all_for_tests;
 use crate::device::gpu::GpuDevice;
 use crate::error::Result;
 use crate::stage::denoise::model::{Model, Window};
-use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions, Precision};
-use denoise_models::{description, open_mask, signal, small_models, with_part, with_random_weights};
-use denoise_oracle::{Channel, Step};
+use crate::stage::denoise::network::{Advance, HopStep, Network as _, NetworkOptions, Precision};
+use crate::stage::denoise::tests::denoise_models::{
+    description, open_mask, signal, small_models, with_part, with_random_weights,
+};
+use crate::stage::denoise::tests::denoise_oracle::{self, Channel, Step};
 
-/// Relative to the level of a channel's output.
-const TOLERANCE: f64 = 1e-5;
+/// Relative to the level of a channel's output: tanh and sigmoid are good to 4e-7, and sums of some hundred products to
+/// as much; a state adds up the errors of some hops.
+const TOLERANCE: f64 = 2e-6;
 
 const F32: NetworkOptions = NetworkOptions { precision: Precision::F32, mask_floor: 0.0 };
 
@@ -82,10 +74,6 @@ impl Signals {
         let len = range.len() * self.hop;
         (0..channels.len()).map(|index| output[index * len..(index + 1) * len].to_vec()).collect()
     }
-
-    fn hops(&self) -> usize {
-        self.steps[0].len()
-    }
 }
 
 /// The error of a channel relative to its level.
@@ -134,10 +122,10 @@ fn windows_of_every_length_are_transformed_there_and_back() {
     for device in all_for_tests() {
         // Powers of two, other small factors, a large prime, and no factor at all.
         for (window_len, hop) in
-            [(2, 1), (64, 16), (98, 49), (254, 127), (320, 160), (960, 480), (2046, 341), (2048, 512)]
+            [(16, 1), (18, 6), (64, 16), (98, 49), (254, 127), (320, 160), (960, 480), (2046, 341), (2048, 512)]
         {
             let model = Arc::new(open_mask(window_len, hop, Window::SqrtHannPeriodic));
-            let error = error_of(&device, &model, F32, 7);
+            let error = error_of(&device, &model, F32, 2 * window_len / hop + 3);
             assert!(error < 1e-6, "{}, {window_len}: relative error {error:.2e}", device.info.name);
         }
     }
@@ -147,19 +135,21 @@ fn windows_of_every_length_are_transformed_there_and_back() {
 fn a_channel_does_not_depend_on_its_neighbours_nor_on_how_its_hops_are_cut() {
     for device in all_for_tests() {
         for model in small_models().into_iter().take(6).map(Arc::new) {
+            // So many that the walk takes 16 at once, where so many fit.
+            let count = if model.description().name.starts_with("more-units") { 19 } else { 40 };
             let what = format!("{}, {}", device.info.name, model.description().name);
-            let signals = Signals::new(&model, 19, 7);
-            let all: Vec<u32> = (0..19).collect();
-            let whole = signals.advance(&mut open(&device, &model, 19), &all, 0..7);
+            let signals = Signals::new(&model, count, 7);
+            let all: Vec<u32> = (0..).take(count).collect();
+            let whole = signals.advance(&mut open(&device, &model, count), &all, 0..7);
             // Alone, one of a few, and with every channel in calls of its own.
-            let mut alone = open(&device, &model, 19);
+            let mut alone = open(&device, &model, count);
             let lone = signals.advance(&mut alone, &[3], 0..7);
             assert_eq!(bits(&lone), bits(&whole[3..4]), "{what}: alone");
             let few = signals.advance(&mut alone, &[1, 2, 8, 17], 0..7);
             let expected: Vec<Vec<f32>> = [1, 2, 8, 17].map(|channel| whole[channel].clone()).to_vec();
             assert_eq!(bits(&few), bits(&expected), "{what}: after another, with three");
             // Cut anywhere, with pauses for some.
-            let mut cut = open(&device, &model, 19);
+            let mut cut = open(&device, &model, count);
             let first = signals.advance(&mut cut, &all, 0..1);
             let second = signals.advance(&mut cut, &[0, 3, 18], 1..3);
             let third = signals.advance(&mut cut, &[3], 3..7);
@@ -293,30 +283,19 @@ fn nothing_to_do_is_nothing_done_and_wrong_calls_are_refused() {
 #[test]
 fn what_the_kernels_cannot_do_is_refused_by_name() {
     use crate::stage::denoise::model::{Basis, Feature, LayerKind};
-    use denoise_models::{SIGMOID, small_descriptions};
+    use crate::stage::denoise::tests::denoise_models::SIGMOID;
     let Some(device) = all_for_tests().into_iter().next() else { return };
     let spectrum = Basis::Spectrum(Feature::Magnitude);
     let long = with_part(description("long", 4096, 2048, Window::Rectangular), spectrum, &[(SIGMOID, 2049)]);
-    let odd = with_part(description("odd", 33, 11, Window::Rectangular), spectrum, &[(SIGMOID, 17)]);
     let kept =
-        with_part(description("kept", 9000, 9, Window::Rectangular), Basis::Learned { size: 1 }, &[(SIGMOID, 1)]);
+        with_part(description("kept", 8192, 2048, Window::Rectangular), Basis::Learned { size: 1 }, &[(SIGMOID, 1)]);
     let short = || description("units", 64, 32, Window::Rectangular);
     let units = with_part(short(), spectrum, &[(LayerKind::Gru, 2049), (SIGMOID, 33)]);
-    for (model, named) in [(long, "4096"), (odd, "33"), (kept, "8991"), (units, "2049")] {
+    for (model, named) in [(long, "4096"), (kept, "6144"), (units, "2049")] {
         let model = Arc::new(with_random_weights(model, 1));
         let error = open_with(&device, &model, 1, F32, |_| {}).expect_err("it should be refused").to_string();
         assert!(error.contains(named), "{error}");
     }
-    let small = with_random_weights(small_descriptions().swap_remove(3), 1);
-    let mut tensors: std::collections::BTreeMap<_, _> =
-        small.tensors().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
-    if let Some(tensor) = tensors.get_mut("part0.layer0.weights") {
-        tensor.values = tensor.values.iter().map(|x| x * 1e6).collect();
-    }
-    let large = Arc::new(Model::new(small.description().clone(), tensors).expect("large weights are weights"));
-    let f16 = NetworkOptions { precision: Precision::F16, ..F32 };
-    let error = open_with(&device, &large, 1, f16, |_| {}).expect_err("16 bits are too few").to_string();
-    assert!(error.contains("part0.layer0.weights"), "{error}");
 }
 
 #[test]

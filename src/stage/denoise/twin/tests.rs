@@ -3,16 +3,11 @@
 use super::matrix::{Matrix, Rows, Start, stride};
 use super::{Group, PackedModel, TwinRoom};
 use crate::simd::SimdLevel;
-use crate::simd::tests::signals::{self, noise};
+use crate::simd::tests::signals::noise;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{HopStep, NetworkOptions, Precision};
-
-#[path = "../../../../tests/denoise_models.rs"]
-mod denoise_models;
-#[path = "../../../../tests/denoise_oracle.rs"]
-mod denoise_oracle;
-
-use denoise_oracle::Step;
+use crate::stage::denoise::tests::denoise_models;
+use crate::stage::denoise::tests::denoise_oracle::{self, Step};
 
 const F32: NetworkOptions = NetworkOptions { precision: Precision::F32, mask_floor: 0.0 };
 

@@ -1,207 +1,25 @@
-//! A model as the list of kernels that a GPU runs for each call, in order: plain data, that names no GPU.
-//!
-//! ```text
-//! frame_windows -> | spectrum         -> dense, lstm, ... -> mask_spectrum                  | -> overlap_add -> keep_ends
-//!                  | dense (encoder)  -> dense, lstm, ... -> mask_features, dense (decoder) |
-//! ```
-//!
-//! Rows, slots and hops are explained in `shaders/denoise/rows.wgsl`. A recurrent layer is two kernels: `dense` gives
-//! what the input adds to the gates, for all hops at once; then one that walks through the hops.
+//! From a model's description to the kernels of its program.
 
 use std::collections::BTreeMap;
 
-use super::kernel::{self, DenseTile, Extent, RecurrentTile, activation_code, feature_constants, stride_of};
-use super::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Tensor};
-use super::network::{NetworkOptions, Precision};
-use super::packing::{self, LARGEST_HALF, Matrix, Words};
+use super::table::{Recipe, Table};
+use super::{ITEMS_PER_WORKGROUP, Operation, Place, Program, Work};
 use crate::error::{Error, Result};
-
-/// Memory that kernels read and write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// The call: the channel of each slot.
-    Channels,
-    /// The call: for each slot, hop by hop.
-    Steps,
-    /// The call: for each slot.
-    Samples,
-    /// What comes of it: for each slot.
-    Finished,
-    /// For each row: a window, before and after each part.
-    Windows,
-    /// For each row: the spectrum of its window, or what a learned basis made of it.
-    Basis,
-    /// For each row: what a layer gives; they take turns.
-    Layer(usize),
-    /// For each row: what the input of a recurrent layer adds to its gates.
-    Gates,
-    /// For each row: the input of a dense layer in 8 bits, and its scale.
-    Packed,
-    PackedScale,
-    /// For each channel.
-    History,
-    Tails,
-    /// For each channel: of a recurrent layer, counted through all parts.
-    State(usize),
-    /// For each channel: the factors of a scaled layer's outputs.
-    Scales(usize),
-    /// For all: one of `tables`.
-    Table(usize),
-    /// Bound where a kernel has no use for what would be there.
-    Nothing,
-}
-
-/// Constant data that a kernel reads, as a recipe: networks of one model share what is made of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
-    pub(crate) label: String,
-    recipe: Recipe,
-}
-
-/// What is packed, and how. Tensors are named; `gates` are the rows of a matrix that come together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Recipe {
-    Twiddles,
-    Window,
-    Vector { tensor: String, gates: usize },
-    Dense { tensor: String, gates: usize, bits: usize },
-    DenseInt8 { tensor: String, gates: usize },
-    DenseInt8Rows { tensor: String, bias: Option<String>, gates: usize },
-    Zeros { len: usize },
-    Recurrent { tensor: String, gates: usize, bits: usize },
-    RecurrentRows { tensor: String, bias: Option<String>, gates: usize },
-}
-
-impl Table {
-    /// The words of it.
-    pub(crate) fn words(&self, model: &Model) -> Words {
-        let of = |tensor: &String| model.tensor(tensor);
-        let matrix = |tensor: &String, gates| of(tensor).map(|tensor| Matrix::of(tensor, gates));
-        let bias = |bias: &Option<String>, gates: usize, rows: usize| match bias.as_ref().and_then(of) {
-            Some(tensor) => Matrix::of(tensor, gates).values(),
-            None => vec![0.0; rows],
-        };
-        let description = model.description();
-        let words = match &self.recipe {
-            Recipe::Twiddles => Some(packing::twiddles(description.window_len)),
-            Recipe::Window => Some(packing::window_weights(description.window, description.window_len)),
-            Recipe::Zeros { len } => Some(vec![0; *len]),
-            Recipe::Vector { tensor, gates } => matrix(tensor, *gates).map(|vector| vector.vector()),
-            Recipe::Dense { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.dense(*bits)),
-            Recipe::DenseInt8 { tensor, gates } => matrix(tensor, *gates).map(|matrix| matrix.dense_int8()),
-            Recipe::DenseInt8Rows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
-                let rows = bias(of_rows, *gates, matrix.rows());
-                rows.iter()
-                    .zip(matrix.row_scales())
-                    .flat_map(|(bias, scale)| [bias.to_bits(), scale.to_bits()])
-                    .collect()
-            }),
-            Recipe::Recurrent { tensor, gates, bits } => matrix(tensor, *gates).map(|matrix| matrix.recurrent(*bits)),
-            Recipe::RecurrentRows { tensor, bias: of_rows, gates } => matrix(tensor, *gates).map(|matrix| {
-                let biases = Matrix::quads(*gates, &bias(of_rows, *gates, matrix.rows()));
-                [biases, Matrix::quads(*gates, &matrix.row_scales())].concat()
-            }),
-        };
-        // The names are those of the description, whose tensors a model has.
-        words.unwrap_or_default()
-    }
-}
-
-/// How many workgroups a kernel is run with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// One for each row.
-    Rows,
-    /// One for each slot.
-    Slots,
-    /// An invocation for each of so many items of a row, 256 in a workgroup.
-    Items(usize),
-    /// A tile of rows by outputs; which tile, is decided in each call.
-    Dense { outputs: usize },
-    /// One for some slots; how many, is decided in each call.
-    Recurrent(Vec<RecurrentTile>),
-}
-
-/// Invocations in a workgroup of those kernels that make one number each.
-const ITEMS_PER_WORKGROUP: usize = 256;
-/// Rows from which a dense layer takes the wide tile.
-const MANY_ROWS: usize = 16;
-
-/// What a device is good at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DeviceTraits {
-    /// Workgroups that keep it busy; more channels in each are better from there on.
-    pub(crate) busy_workgroups: usize,
-}
-
-impl Work {
-    /// What the kernel's constants can be, besides those that never change.
-    pub(crate) fn variants(&self) -> Vec<Vec<(&'static str, usize)>> {
-        match self {
-            Self::Rows | Self::Slots | Self::Items(_) => vec![Vec::new()],
-            Self::Dense { .. } => [DenseTile::FLAT, DenseTile::WIDE].map(DenseTile::constants).to_vec(),
-            Self::Recurrent(tiles) => tiles.iter().map(|tile| tile.constants()).collect(),
-        }
-    }
-
-    /// Which variant a call takes, and with how many workgroups. The results are the same to the bit.
-    pub(crate) fn choose(&self, extent: Extent, device: DeviceTraits) -> (usize, usize) {
-        let (rows, channels) = (extent.rows as usize, extent.channels as usize);
-        match self {
-            Self::Rows => (0, rows),
-            Self::Slots => (0, channels),
-            Self::Items(items) => (0, (rows * items).div_ceil(ITEMS_PER_WORKGROUP)),
-            Self::Dense { outputs } if rows < MANY_ROWS => (0, DenseTile::FLAT.workgroups(rows, *outputs)),
-            Self::Dense { outputs } => (1, DenseTile::WIDE.workgroups(rows, *outputs)),
-            Self::Recurrent(tiles) => {
-                let enough = |tile: &RecurrentTile| channels.div_ceil(tile.channels) <= device.busy_workgroups;
-                // More than all channels in one workgroup gains nothing.
-                let covers = |tile: &RecurrentTile| tile.channels >= channels;
-                let place = tiles.iter().position(|tile| enough(tile) || covers(tile)).unwrap_or(tiles.len() - 1);
-                (place, channels.div_ceil(tiles[place].channels))
-            }
-        }
-    }
-}
-
-/// One kernel of the program.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub(crate) label: String,
-    pub(crate) wgsl: &'static str,
-    pub(crate) entry: &'static str,
-    pub(crate) constants: Vec<(&'static str, usize)>,
-    pub(crate) work: Work,
-    /// What is bound after `params`, and whether it is written.
-    pub(crate) bound: Vec<(Place, bool)>,
-    /// The words of `params`; the first are an [`Extent`], which each call sets.
-    pub(crate) params: Vec<u32>,
-}
-
-/// A model with its options, as kernels in the order in which they run.
-#[derive(Clone, Debug)]
-pub(crate) struct Program {
-    pub(crate) operations: Vec<Operation>,
-    pub(crate) tables: Vec<Table>,
-    /// Words in each row, or of each channel.
-    pub(crate) per_row: BTreeMap<Place, usize>,
-    pub(crate) per_channel: BTreeMap<Place, usize>,
-    /// For each layer of all parts that is scaled: the tensor that its factors start with.
-    pub(crate) scaled: BTreeMap<usize, String>,
-    /// Hops that the kernels can walk through in one call.
-    pub(crate) most_hops: usize,
-    pub(crate) hop: usize,
-}
+use crate::stage::denoise::kernel::{self, RecurrentTile, activation_code, feature_constants, stride_of};
+use crate::stage::denoise::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part};
+use crate::stage::denoise::network::{NetworkOptions, Precision};
 
 fn word(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-/// What a tensor or layer is bound to, and how long its rows are.
+/// Numbers in each row, and where they are.
 #[derive(Clone, Copy)]
 struct Rows {
     place: Place,
     len: usize,
+    /// Magnitudes as they are: a few loud bins, and many quiet ones that 8 bits would lose.
+    is_raw: bool,
 }
 
 impl Rows {
@@ -210,8 +28,20 @@ impl Rows {
     }
 }
 
-struct Builder<'a> {
-    model: &'a Model,
+/// A dense layer, what the input of a recurrent one adds to its gates, or a learned basis.
+struct Product<'a> {
+    label: &'a str,
+    tensor: &'a str,
+    bias: Option<&'a str>,
+    /// Rows of the matrix that come together.
+    gates: usize,
+    source: Rows,
+    result: Rows,
+    activation: Activation,
+    scales: Option<Place>,
+}
+
+struct Builder {
     options: NetworkOptions,
     program: Program,
     /// Layers so far.
@@ -223,7 +53,7 @@ impl Program {
     /// [`Error::Setting`] when the model is more than the kernels can do.
     pub(crate) fn new(model: &Model, options: NetworkOptions) -> Result<Self> {
         let description = model.description();
-        check(model, options)?;
+        check(description)?;
         let program = Self {
             operations: Vec::new(),
             tables: Vec::new(),
@@ -233,18 +63,17 @@ impl Program {
             most_hops: usize::MAX,
             hop: description.hop,
         };
-        let mut builder = Builder { model, options, program, layer: 0 };
+        let mut builder = Builder { options, program, layer: 0 };
         builder.build(description);
         Ok(builder.program)
     }
 }
 
-fn check(model: &Model, options: NetworkOptions) -> Result<()> {
-    let description = model.description();
+fn check(description: &Description) -> Result<()> {
     let (window_len, kept) = (description.window_len, description.window_len - description.hop);
     let transforms = description.parts.iter().any(|part| matches!(part.basis, Basis::Spectrum(_)));
-    if transforms && (!window_len.is_multiple_of(2) || window_len > kernel::LONGEST_WINDOW) {
-        let expected = format!("a GPU transforms windows of an even length, {} at most", kernel::LONGEST_WINDOW);
+    if transforms && window_len > kernel::LONGEST_WINDOW {
+        let expected = format!("a GPU transforms {} samples at most", kernel::LONGEST_WINDOW);
         return Err(Error::setting("the model's window", window_len, expected));
     }
     if kept > kernel::MOST_KEPT {
@@ -257,17 +86,10 @@ fn check(model: &Model, options: NetworkOptions) -> Result<()> {
         let expected = format!("a GPU runs recurrent layers of {} at most (`{}`)", kernel::MOST_UNITS, layer.name);
         return Err(Error::setting("the number of units", layer.outputs, expected));
     }
-    let too_large = |tensor: &Tensor| tensor.values.iter().find(|value| value.abs() > LARGEST_HALF).copied();
-    if options.precision == Precision::F16
-        && let Some((name, value)) = model.tensors().find_map(|(name, tensor)| Some((name, too_large(tensor)?)))
-    {
-        let expected = format!("tensor `{name}` holds {value}, which 16 bits cannot hold");
-        return Err(Error::setting("the precision", "f16", expected));
-    }
     Ok(())
 }
 
-impl Builder<'_> {
+impl Builder {
     fn build(&mut self, description: &Description) {
         let (window_len, hop) = (description.window_len, description.hop);
         let windows = self.rows(Place::Windows, window_len);
@@ -336,7 +158,7 @@ impl Builder<'_> {
     fn rows(&mut self, place: Place, len: usize) -> Rows {
         let words = self.program.per_row.entry(place).or_default();
         *words = (*words).max(stride_of(len));
-        Rows { place, len }
+        Rows { place, len, is_raw: false }
     }
 
     /// A table by its recipe, which may be there already.
@@ -391,7 +213,7 @@ impl Builder<'_> {
             bound: vec![(windows.place, false), (twiddles, false), (Place::Basis, true), (features.place, true)],
             params: bytemuck::cast_slice(&[params]).to_vec(),
         });
-        features
+        Rows { is_raw: feature == Feature::Magnitude, ..features }
     }
 
     fn mask_spectrum(&mut self, part: &Part, mask: Rows, windows: Rows) {
@@ -432,10 +254,8 @@ impl Builder<'_> {
     /// A product with the vectors of a learned basis, which are never in 8 bits: the signal itself goes through them.
     fn basis(&mut self, tensor: &str, source: Rows, result: Rows) {
         let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
-        let weights = Recipe::Dense { tensor: tensor.to_owned(), gates: 1, bits };
-        let weights = self.table(tensor, weights);
-        let biases = self.table("zeros", Recipe::Zeros { len: result.len });
-        self.dense(tensor, weights, biases, bits, source, result, 0, None);
+        let (activation, scales) = (Activation::Linear, None);
+        self.dense(&Product { label: tensor, tensor, bias: None, gates: 1, source, result, activation, scales }, bits);
     }
 
     fn layers(&mut self, part: &Part, features: Rows) -> Rows {
@@ -456,63 +276,35 @@ impl Builder<'_> {
             self.program.per_channel.insert(scales, layer.outputs);
             self.program.scaled.insert(self.layer, format!("{}.scale", layer.name));
         }
-        let name = &layer.name;
         match layer.kind {
             LayerKind::Dense(activation) => {
-                let tensors = (format!("{name}.weights"), format!("{name}.bias"));
-                self.product(name, &tensors, 1, source, result, activation, scales);
+                let (tensor, bias) = (format!("{}.weights", layer.name), format!("{}.bias", layer.name));
+                let (label, bias) = (&layer.name, Some(bias.as_str()));
+                let tensor = &tensor;
+                self.product(&Product { label, tensor, bias, gates: 1, source, result, activation, scales });
             }
-            LayerKind::Lstm => {
-                let tensors = (format!("{name}.input_weights"), format!("{name}.bias"));
-                let gates = self.rows(Place::Gates, 4 * layer.outputs);
-                self.product(&format!("{name}.input"), &tensors, 4, source, gates, Activation::Linear, None);
-                self.recurrent(layer, 4, gates, result, scales);
-            }
-            LayerKind::Gru => {
-                let tensors = (format!("{name}.input_weights"), format!("{name}.input_bias"));
-                let gates = self.rows(Place::Gates, 3 * layer.outputs);
-                self.product(&format!("{name}.input"), &tensors, 3, source, gates, Activation::Linear, None);
-                self.recurrent(layer, 3, gates, result, scales);
-            }
+            LayerKind::Lstm | LayerKind::Gru => self.recurrent(layer, source, result, scales),
             LayerKind::LayerNorm { epsilon } => self.layer_norm(layer, epsilon, source, result, scales),
         }
     }
 
-    /// A dense layer, or what the input of a recurrent one adds to its gates; `tensors` are weights and bias.
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn product(
-        &mut self,
-        label: &str,
-        tensors: &(String, String),
-        gates: usize,
-        source: Rows,
-        result: Rows,
-        activation: Activation,
-        scales: Option<Place>,
-    ) {
-        let (tensor, bias) = tensors.clone();
-        let activation = activation_code(activation);
-        if self.options.precision == Precision::Int8 {
-            return self.dense_int8(label, tensor, bias, gates, source, result, activation, scales);
+    /// Runs it in the precision that was asked for.
+    fn product(&mut self, product: &Product<'_>) {
+        match self.options.precision {
+            Precision::Int8 if product.source.is_raw => self.dense(product, 32),
+            Precision::Int8 => self.dense_int8(product),
+            Precision::F16 => self.dense(product, 16),
+            Precision::F32 => self.dense(product, 32),
         }
-        let bits = if self.options.precision == Precision::F16 { 16 } else { 32 };
-        let weights = self.table(&tensor, Recipe::Dense { tensor: tensor.clone(), gates, bits });
-        let biases = self.table(&bias, Recipe::Vector { tensor: bias.clone(), gates });
-        self.dense(label, weights, biases, bits, source, result, activation, scales);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn dense(
-        &mut self,
-        label: &str,
-        weights: Place,
-        biases: Place,
-        bits: usize,
-        source: Rows,
-        result: Rows,
-        activation: u32,
-        scales: Option<Place>,
-    ) {
+    fn dense(&mut self, product: &Product<'_>, bits: usize) {
+        let &Product { label, tensor, bias, gates, source, result, activation, scales } = product;
+        let weights = self.table(tensor, Recipe::Dense { tensor: tensor.to_owned(), gates, bits });
+        let biases = match bias {
+            Some(bias) => self.table(bias, Recipe::Vector { tensor: bias.to_owned(), gates }),
+            None => self.table("zeros", Recipe::Zeros { len: result.len }),
+        };
         let params = kernel::DenseParams {
             rows: 0,
             channels: 0,
@@ -522,7 +314,7 @@ impl Builder<'_> {
             source_quads: source.stride() / 4,
             weight_quads: word(source.len.next_multiple_of(16) * bits / 128),
             result_stride: result.stride(),
-            activation,
+            activation: activation_code(activation),
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -542,19 +334,7 @@ impl Builder<'_> {
         });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a matrix product consists of")]
-    fn dense_int8(
-        &mut self,
-        label: &str,
-        tensor: String,
-        bias: String,
-        gates: usize,
-        source: Rows,
-        result: Rows,
-        activation: u32,
-        scales: Option<Place>,
-    ) {
-        let words = source.len.next_multiple_of(64) / 4;
+    fn quantise(&mut self, label: &str, source: Rows, words: usize) {
         self.rows(Place::Packed, words);
         self.program.per_row.insert(Place::PackedScale, 1);
         let params = kernel::QuantiseParams {
@@ -574,9 +354,16 @@ impl Builder<'_> {
             bound: vec![(source.place, false), (Place::Packed, true), (Place::PackedScale, true)],
             params: bytemuck::cast_slice(&[params]).to_vec(),
         });
-        let weights = self.table(&tensor, Recipe::DenseInt8 { tensor: tensor.clone(), gates });
-        let rows = Recipe::DenseInt8Rows { tensor: tensor.clone(), bias: Some(bias), gates };
-        let tables = self.table(format!("{tensor}.rows"), rows);
+    }
+
+    fn dense_int8(&mut self, product: &Product<'_>) {
+        let &Product { label, tensor, bias, gates, source, result, activation, scales } = product;
+        let words = source.len.next_multiple_of(64) / 4;
+        self.quantise(label, source, words);
+        let weights = self.table(tensor, Recipe::DenseInt8 { tensor: tensor.to_owned(), gates });
+        let bias = bias.map(str::to_owned);
+        let tables =
+            self.table(format!("{tensor}.rows"), Recipe::DenseInt8Rows { tensor: tensor.to_owned(), bias, gates });
         let params = kernel::DenseInt8Params {
             rows: 0,
             channels: 0,
@@ -584,7 +371,7 @@ impl Builder<'_> {
             outputs: word(result.len),
             source_quads: word(words / 4),
             result_stride: result.stride(),
-            activation,
+            activation: activation_code(activation),
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -605,7 +392,24 @@ impl Builder<'_> {
         });
     }
 
-    fn recurrent(&mut self, layer: &Layer, gate_count: usize, gates: Rows, result: Rows, scales: Option<Place>) {
+    /// What the input adds to the gates, for all hops; then the walk through them.
+    fn recurrent(&mut self, layer: &Layer, source: Rows, result: Rows, scales: Option<Place>) {
+        let (gate_count, bias) = if layer.kind == LayerKind::Lstm { (4, "bias") } else { (3, "input_bias") };
+        let gates = self.rows(Place::Gates, gate_count * layer.outputs);
+        self.product(&Product {
+            label: &format!("{}.input", layer.name),
+            tensor: &format!("{}.input_weights", layer.name),
+            bias: Some(&format!("{}.{bias}", layer.name)),
+            gates: gate_count,
+            source,
+            result: gates,
+            activation: Activation::Linear,
+            scales: None,
+        });
+        self.walk(layer, gate_count, gates, result, scales);
+    }
+
+    fn walk(&mut self, layer: &Layer, gate_count: usize, gates: Rows, result: Rows, scales: Option<Place>) {
         let is_lstm = layer.kind == LayerKind::Lstm;
         let bits = match self.options.precision {
             Precision::F32 => 32,
