@@ -93,10 +93,10 @@ mod sink;
 /// Other sample rates, there and back.
 mod resample;
 
-/// The measures, against published implementations; the baselines.
-mod quality;
 /// Model files.
 mod model;
+/// The measures, against published implementations; the baselines.
+mod quality;
 
 /// Published networks.
 #[cfg(feature = "cli")]
@@ -105,6 +105,10 @@ mod import;
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// `auricle run` with a denoiser.
+#[cfg(feature = "cli")]
+mod denoise_cli;
 
 /// `auricle eval`.
 #[cfg(feature = "cli")]

@@ -131,7 +131,8 @@ impl Session {
             .iter_mut()
             .map(|waiting| (waiting.name.clone(), waiting.shape, waiting.queue.take(frames)));
         output.assemble(self.channels, &states, outputs);
-        output.set_stage_times(std::mem::take(&mut denoising.times));
+        output.set_stage_times(by_name(&mut denoising.times));
+        output.set_hop_times(denoising.stream.take_hop_times());
     }
 }
 
@@ -213,4 +214,16 @@ impl Denoising {
         }
         Ok(())
     }
+}
+
+/// The times of each stage, summed up, in the order in which they came first.
+fn by_name(times: &mut Vec<(String, Duration)>) -> Vec<(String, Duration)> {
+    let mut sums: Vec<(String, Duration)> = Vec::new();
+    for (name, time) in times.drain(..) {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += time,
+            None => sums.push((name, time)),
+        }
+    }
+    sums
 }
