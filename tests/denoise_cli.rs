@@ -115,8 +115,9 @@ fn what_cannot_be_denoised_is_said() {
     let no_model = folder.file("text.safetensors", b"no model at all");
     assert_refused(&refused(&["--denoise", no_model.to_str().unwrap()]), 2, &["text.safetensors"]);
     let iq = ["--denoise", "builtin", "--format", "cf32", "--sample-rate", "2e6"];
-    assert_refused(&refused(&iq), 1, &["complex (IQ)", "--denoise off"]);
-    assert!(!output.exists(), "nothing was written");
+    let complex_output = folder.path("out.cf32");
+    assert_refused(&run(&raw, &complex_output, &iq), 1, &["complex (IQ)", "--denoise off"]);
+    assert!(!complex_output.exists() && !output.exists(), "nothing was written");
     // Nobody asked: a signal of unknown rate is not denoised, and that is said.
     let asked = auricle(["run"]).arg(&raw).arg("-o").arg(&output).args(["--device", "cpu"]).output().unwrap();
     let said = assert_done(&asked);

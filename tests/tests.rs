@@ -64,7 +64,12 @@ mod denoise_models;
 mod denoise_oracle;
 
 /// Denoisers through the door that embedders come in by.
+#[cfg(feature = "cli")]
 mod denoise;
+
+/// How good denoised speech is.
+#[cfg(feature = "cli")]
+mod denoise_quality;
 
 /// Which device is opened.
 mod devices;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::frames::FramesSession;
 use super::queue::Queue;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{FrameShape, FrameState};
 use crate::recording::results::{Layout, RunOutput};
 use crate::recording::{DenoiseStep, Recording};
@@ -80,6 +80,36 @@ impl Session {
         self.end(output).inspect_err(|_| output.clear())?;
         *self = Self::new(&self.plan, self.channels)?;
         Ok(())
+    }
+
+    /// Replaces, for one channel, the factors that the outputs of a scaled layer of the denoiser are multiplied by: so one
+    /// model serves channels of many kinds. Layers are counted from 0 through all parts of the model.
+    ///
+    /// They hold until the session is finished; then those of the model do again.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no denoiser, no such channel, or no such layer, when the layer is not scaled, when
+    /// it has another number of outputs, or when a factor is not finite. What the device reports.
+    pub fn set_scale(&mut self, channel: usize, layer: usize, scale: &[f32]) -> Result<()> {
+        let refused = |expected: String| {
+            let actual = format!("{} factors for channel {channel}, layer {layer}", scale.len());
+            Err(Error::setting("the scale", actual, expected))
+        };
+        let Some(denoising) = &mut self.denoising else { return refused("the graph has no denoiser".to_owned()) };
+        if channel >= self.channels {
+            return refused(format!("the session has {} channels", self.channels));
+        }
+        let parts = &denoising.step.denoise.model.description().parts;
+        let Some(layer_is) = parts.iter().flat_map(|part| &part.layers).nth(layer) else {
+            return refused("the model has no such layer".to_owned());
+        };
+        if !layer_is.scaled {
+            return refused(format!("layer `{}` is not scaled", layer_is.name));
+        }
+        if scale.len() != layer_is.outputs || scale.iter().any(|factor| !factor.is_finite()) {
+            return refused(format!("layer `{}` takes {} finite factors", layer_is.name, layer_is.outputs));
+        }
+        denoising.stream.set_scale(channel, layer, scale)
     }
 
     /// Everything at once.

@@ -148,6 +148,11 @@ impl DenoiseStream {
         }
     }
 
+    /// Replaces the factors of a scaled layer's outputs for one channel.
+    pub(crate) fn set_scale(&mut self, channel: usize, layer: usize, scale: &[f32]) -> Result<()> {
+        self.network.set_scale(u32::try_from(channel).unwrap_or(u32::MAX), layer, scale)
+    }
+
     /// For each call since this was asked last: its time, by hop of all channels in it.
     pub(crate) fn take_hop_times(&mut self) -> Vec<Duration> {
         std::mem::take(&mut self.hop_times)
@@ -166,7 +171,9 @@ impl DenoiseStream {
             let in_call = |channel: &Channel| left(channel) > 0;
             let all = (0_u32..).zip(&self.channels);
             let channels: Vec<u32> = all.filter(|(_, channel)| in_call(channel)).map(|(index, _)| index).collect();
-            (samples.clear(), steps.clear(), output.clear());
+            samples.clear();
+            steps.clear();
+            output.clear();
             for channel in self.channels.iter().filter(|channel| in_call(channel)) {
                 let done = channel.steps_done;
                 samples.extend_from_slice(&channel.hops[done * hop..(done + hops) * hop]);

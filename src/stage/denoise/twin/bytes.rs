@@ -112,6 +112,7 @@ impl ByteKernel for ByteProduct<'_> {
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "iterator adaptors may stay calls, see `simd`")]
 impl ByteProduct<'_> {
     #[inline(always)]
     fn quantise_row(&mut self, row: usize) {

@@ -95,11 +95,12 @@ fn a_channel_is_the_same_among_any_others_and_in_any_pieces() {
                 let alone: Vec<Vec<f32>> =
                     (0..11).map(|channel| twin(&packed, 1, &noise(hops * hop, channel), &events, &[hops])).collect();
                 for channels in [2, 3, 11] {
-                    let samples: Vec<f32> = (0..channels).flat_map(|channel| noise(hops * hop, channel)).collect();
+                    let samples: Vec<f32> =
+                        (0..channels as u64).flat_map(|channel| noise(hops * hop, channel)).collect();
                     let all: Vec<HopStep> = (0..channels).flat_map(|_| events.clone()).collect();
                     let count = alone[0].len();
                     for calls in [&[12][..], &[1; 12], &[5, 1, 6]] {
-                        let together = twin(&packed, channels as usize, &samples, &all, calls);
+                        let together = twin(&packed, channels, &samples, &all, calls);
                         for (channel, part) in together.chunks(count).enumerate() {
                             assert!(part == alone[channel], "{}, {level}", model.description().name);
                         }
