@@ -138,6 +138,7 @@ fn a_recording_is_cleaned_and_reported() {
             "frames",
             "coherence",
             "stages",
+            "hop",
             "wall_s",
             "frames_per_s",
             "realtime_factor",

@@ -41,16 +41,16 @@ struct Inner {
 
 impl Plan {
     pub(crate) fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let program = graph.record()?;
-        let first = Frames::new(device.as_ref(), program.first, options)?;
-        let then = program.then.map(|then| Frames::new(device.as_ref(), then, options)).transpose()?;
+        let flow = graph.record()?;
+        let first = Frames::new(device.as_ref(), flow.first, options)?;
+        let then = flow.then.map(|then| Frames::new(device.as_ref(), then, options)).transpose()?;
         let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
-        if let Some(step) = &program.denoise {
+        if let Some(step) = &flow.denoise {
             latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
         }
         // Packs or uploads the weights, and keeps them: opening a session then costs little.
         let open = |step: &DenoiseStep| device.open_network(&step.denoise.model, 1, &step.denoise.network_options());
-        let network = program.denoise.as_ref().map(open).transpose()?;
+        let network = flow.denoise.as_ref().map(open).transpose()?;
         let info = device.info().clone();
         let device = Arc::clone(device);
         Ok(Self {
@@ -58,7 +58,7 @@ impl Plan {
                 device,
                 info,
                 first,
-                denoise: program.denoise,
+                denoise: flow.denoise,
                 _network: Mutex::new(network),
                 then,
                 latency_frames,
