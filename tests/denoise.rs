@@ -174,6 +174,46 @@ fn pieces_come_out_as_the_whole_does() {
     }
 }
 
+#[test]
+fn sessions_at_other_rates_are_late_by_what_is_said_and_no_more() {
+    let model = Arc::new(open_mask(512, 128, Window::Rectangular));
+    for rate_hz in [8_000, 11_025, 22_050, 44_100, 48_000, 96_000] {
+        for frame_len in [64, 1024] {
+            let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..bare(&model) };
+            let plan = engines()[0].compile(&graph(frame_len, gate_off(), denoise)).unwrap();
+            let frames = plan.latency_frames() + 40_960 / frame_len;
+            let samples = signal(frames * frame_len, 3);
+            let whole = plan.run(&[&samples], 1).unwrap();
+            let (mut session, mut part) = (plan.session(1).unwrap(), RunOutput::new(Layout::Dense));
+            let mut pieces = Vec::new();
+            for (index, frame) in samples.chunks(frame_len).enumerate() {
+                session.push(&[frame], &mut part).unwrap();
+                pieces.extend_from_slice(part.dense("out").unwrap());
+                let due = (index + 1).saturating_sub(plan.latency_frames());
+                assert_eq!(pieces.len(), due * frame_len, "{rate_hz} Hz in frames of {frame_len}");
+            }
+            session.finish(&mut part).unwrap();
+            pieces.extend_from_slice(part.dense("out").unwrap());
+            assert!(snr_db(whole.dense("out").unwrap(), &pieces) > 110.0, "{rate_hz} Hz in frames of {frame_len}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_session_has_nothing_to_give() {
+    let model = Arc::new(small_models().swap_remove(1));
+    let plan = engines()[0].compile(&graph(256, Gate::default(), Denoise::new(model))).unwrap();
+    for channels in [0, 1, 3] {
+        let (mut session, mut part) = (plan.session(channels).unwrap(), RunOutput::new(Layout::Dense));
+        for _ in 0..2 {
+            session.push(&[&[]], &mut part).unwrap();
+            assert_eq!((part.frames(), part.states().len()), (0, 0), "{channels} channels");
+            session.finish(&mut part).unwrap();
+            assert_eq!((part.frames(), part.states().len()), (0, 0), "{channels} channels");
+        }
+    }
+}
+
 /// Sound, with a few quiet frames twice.
 fn pausing(frames: usize, frame_len: usize) -> Vec<f32> {
     let mut samples = signal(frames * frame_len, 9);
