@@ -394,7 +394,7 @@ impl DenoiseReport {
     pub(super) fn text(&self, hop: Option<&HopReport>) -> String {
         let Self { model, version, model_rate_hz, latency_ms, hop_ms, .. } = self;
         let took = hop.map_or_else(String::new, |hop| format!("; a hop of {hop_ms} ms took {hop}"));
-        format!("  denoiser   {model} {version} at {model_rate_hz} Hz, {latency_ms} ms late by its nature{took}")
+        format!("  denoiser   {model} {version} at {model_rate_hz} Hz, {latency_ms} ms of latency{took}")
     }
 
     fn new(denoise: &Denoise) -> Self {
