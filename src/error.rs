@@ -97,6 +97,10 @@ pub enum Error {
     /// A signal file that cannot be read or written.
     #[error(transparent)]
     File(#[from] crate::format::FileError),
+
+    /// A model that cannot be used.
+    #[error(transparent)]
+    Model(#[from] crate::stage::denoise::model::ModelError),
 }
 
 impl Error {

@@ -84,6 +84,10 @@
 //! | kernel | one WGSL entry point together with its CPU twin |
 //! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
 
+// Tests that the library shares with those in `tests` call it by its name.
+#[cfg(test)]
+extern crate self as auricle;
+
 #[cfg(feature = "cli")]
 pub mod cli;
 
@@ -94,6 +98,9 @@ mod plan;
 mod device;
 
 mod graph;
+
+#[cfg(feature = "cli")]
+pub mod import;
 
 pub mod stage;
 

@@ -57,6 +57,12 @@ mod refusals;
 /// Graphs that are refused, and the node that is named.
 mod graph;
 
+/// Small models to test the denoiser with.
+mod denoise_models;
+
+/// What a denoiser computes, in f64.
+mod denoise_oracle;
+
 /// Which device is opened.
 mod devices;
 

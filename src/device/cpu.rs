@@ -20,6 +20,8 @@ use crate::frame::FrameState;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::network::{Network, NetworkOptions};
 
 /// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
 const SPAN_FLOATS: usize = 64 * 1024;
@@ -60,6 +62,10 @@ impl Device for CpuDevice {
         let buffer_bytes = (self.host.threads * 2 * span * shared_floats * size_of::<f32>()) as u64;
         let report = CompileReport { buffer_bytes, time: start.elapsed(), ..CompileReport::default() };
         Ok(Box::new(CpuPlan { recording, host: self.host.clone(), span, workers, report }))
+    }
+
+    fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>> {
+        super::cpu_network::open(&self.host, model, channels, options)
     }
 }
 

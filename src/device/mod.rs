@@ -4,6 +4,8 @@ mod adapter;
 
 mod cpu;
 
+mod cpu_network;
+
 mod gpu;
 
 mod host;
@@ -15,6 +17,8 @@ use crate::error::Result;
 use crate::recording::Recording;
 use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::network::{Network, NetworkOptions};
 
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
@@ -27,6 +31,9 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
 
     /// Makes everything ready to submit.
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>>;
+
+    /// Makes a model ready, with silence as the state of its channels.
+    fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>>;
 }
 
 /// A recording that is ready to run on one device.

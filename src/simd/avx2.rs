@@ -1,10 +1,10 @@
-//! AVX2 with FMA: 8 lanes, 16 registers.
+//! AVX2 with FMA and F16C: 8 lanes, 16 registers.
 
-use super::{Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
 use std::arch::x86_64 as x86;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
-/// Proof that the CPU has AVX2 and FMA. Made only by [`run`].
+/// Proof that the CPU has AVX2, FMA and F16C. Made only by [`run`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
@@ -14,7 +14,7 @@ pub(super) struct Avx2(());
 pub(crate) struct F32x8(x86::__m256);
 
 pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
 /// Runs `kernel` in a function compiled for AVX2.
@@ -25,7 +25,7 @@ pub(super) fn run<K: Kernel>(_found: SimdLevel, kernel: K) -> K::Output {
     unsafe { run_enabled(kernel) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn run_enabled<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
@@ -51,6 +51,14 @@ impl Mul for F32x8 {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         Self(intrinsic!(x86::_mm256_mul_ps(self.0, other.0)))
+    }
+}
+
+impl Div for F32x8 {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm256_div_ps(self.0, other.0)))
     }
 }
 
@@ -87,6 +95,33 @@ impl Vector for F32x8 {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm256_min_ps(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm256_max_ps(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(intrinsic!(x86::_mm256_sqrt_ps(self.0)))
+    }
+
+    #[inline(always)]
+    fn split_exponent(self) -> (Self, Self) {
+        let (mantissa, exponent) = intrinsic!({
+            let root = x86::_mm256_set1_epi32(HALF_ROOT_BITS);
+            let above = x86::_mm256_sub_epi32(x86::_mm256_castps_si256(self.0), root);
+            let exponent = x86::_mm256_cvtepi32_ps(x86::_mm256_srai_epi32::<23>(above));
+            let fraction = x86::_mm256_and_si256(above, x86::_mm256_set1_epi32(FRACTION_BITS));
+            (x86::_mm256_castsi256_ps(x86::_mm256_add_epi32(fraction, root)), exponent)
+        });
+        (Self(mantissa), Self(exponent))
+    }
+
+    #[inline(always)]
     fn reduce_max_bits(self) -> u32 {
         let largest = intrinsic!({
             let all = x86::_mm256_castps_si256(self.0);
@@ -105,6 +140,7 @@ impl Simd for Avx2 {
     type Tile = [F32x8; 8];
     const LANES: usize = 8;
     const MAX_RADIX: usize = 8;
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x8 {
@@ -115,6 +151,12 @@ impl Simd for Avx2 {
     fn load(self, from: &[f32]) -> F32x8 {
         let from = &from[..Self::LANES];
         F32x8(intrinsic!(x86::_mm256_loadu_ps(from.as_ptr())))
+    }
+
+    #[inline(always)]
+    fn load_half(self, from: &[u16]) -> F32x8 {
+        let from = &from[..Self::LANES];
+        F32x8(intrinsic!(x86::_mm256_cvtph_ps(x86::_mm_loadu_si128(from.as_ptr().cast()))))
     }
 
     #[inline(always)]

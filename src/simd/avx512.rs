@@ -1,8 +1,8 @@
 //! AVX-512: 16 lanes, 32 registers.
 
-use super::{Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
 use std::arch::x86_64 as x86;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
 /// Proof that the CPU has AVX-512 F, DQ, VL and BW, and FMA. Made only by [`run`].
 #[derive(Clone, Copy)]
@@ -58,6 +58,14 @@ impl Mul for F32x16 {
     }
 }
 
+impl Div for F32x16 {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm512_div_ps(self.0, other.0)))
+    }
+}
+
 impl Vector for F32x16 {
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -90,6 +98,33 @@ impl Vector for F32x16 {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm512_min_ps(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(intrinsic!(x86::_mm512_max_ps(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(intrinsic!(x86::_mm512_sqrt_ps(self.0)))
+    }
+
+    #[inline(always)]
+    fn split_exponent(self) -> (Self, Self) {
+        let (mantissa, exponent) = intrinsic!({
+            let root = x86::_mm512_set1_epi32(HALF_ROOT_BITS);
+            let above = x86::_mm512_sub_epi32(x86::_mm512_castps_si512(self.0), root);
+            let exponent = x86::_mm512_cvtepi32_ps(x86::_mm512_srai_epi32::<23>(above));
+            let fraction = x86::_mm512_and_si512(above, x86::_mm512_set1_epi32(FRACTION_BITS));
+            (x86::_mm512_castsi512_ps(x86::_mm512_add_epi32(fraction, root)), exponent)
+        });
+        (Self(mantissa), Self(exponent))
+    }
+
+    #[inline(always)]
     fn reduce_max_bits(self) -> u32 {
         intrinsic!(x86::_mm512_reduce_max_epu32(x86::_mm512_castps_si512(self.0)))
     }
@@ -100,6 +135,7 @@ impl Simd for Avx512 {
     type Tile = [F32x16; 16];
     const LANES: usize = 16;
     const MAX_RADIX: usize = 8;
+    const MANY_REGISTERS: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x16 {
@@ -110,6 +146,12 @@ impl Simd for Avx512 {
     fn load(self, from: &[f32]) -> F32x16 {
         let from = &from[..Self::LANES];
         F32x16(intrinsic!(x86::_mm512_loadu_ps(from.as_ptr())))
+    }
+
+    #[inline(always)]
+    fn load_half(self, from: &[u16]) -> F32x16 {
+        let from = &from[..Self::LANES];
+        F32x16(intrinsic!(x86::_mm512_cvtph_ps(x86::_mm256_loadu_si256(from.as_ptr().cast()))))
     }
 
     #[inline(always)]

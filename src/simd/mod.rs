@@ -16,7 +16,7 @@
 //! then compiled without the instruction set, and each operation in it becomes a call.
 
 use std::fmt;
-use std::ops::{Add, IndexMut, Mul, Sub};
+use std::ops::{Add, Div, IndexMut, Mul, Sub};
 
 /// Wraps one use of intrinsics, so that each operation is one line and has the same proof.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -32,6 +32,10 @@ macro_rules! intrinsic {
 
 mod max_abs;
 
+pub(crate) mod dot;
+
+mod half;
+
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -46,10 +50,18 @@ mod neon;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use half::{float_from_half, half_from_float};
 pub(crate) use max_abs::max_abs_bits;
 
+/// Bits of `sqrt(1/2)`: what is subtracted before an exponent is cut off, so that the rest lies around 1.
+const HALF_ROOT_BITS: i32 = 0x3f35_04f3;
+/// The bits of a float below its exponent.
+const FRACTION_BITS: i32 = 0x007f_ffff;
+
 /// One vector of `LANES` floats in a register.
-pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
+pub(crate) trait Vector:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self>
+{
     /// `self * factor + addend`; rounded once on levels that have fused multiply-add.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 
@@ -71,6 +83,18 @@ pub(crate) trait Vector: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Ou
     /// above infinity. The lanes of `self` must have no sign bit.
     fn max_abs_bits(self, other: Self) -> Self;
 
+    /// Lane by lane, the smaller number. Which one comes back when a lane is NaN is not said.
+    fn min(self, other: Self) -> Self;
+
+    /// Lane by lane, the larger number, with the same proviso.
+    fn max(self, other: Self) -> Self;
+
+    /// Lane by lane, the square root.
+    fn sqrt(self) -> Self;
+
+    /// Lane by lane, `(m, e)` with `m * 2^e = self` and `sqrt(1/2) <= m < sqrt(2)`, for positive normal numbers.
+    fn split_exponent(self) -> (Self, Self);
+
     /// The largest lane of a vector that [`Vector::max_abs_bits`] returned.
     fn reduce_max_bits(self) -> u32;
 }
@@ -89,6 +113,9 @@ pub(crate) trait Simd: Copy {
     /// The largest butterfly that the registers hold without too many spills.
     const MAX_RADIX: usize;
 
+    /// True when there are 32 vector registers rather than 16.
+    const MANY_REGISTERS: bool;
+
     /// A vector with `value` in each lane.
     fn splat(self, value: f32) -> Self::Vector;
 
@@ -97,6 +124,12 @@ pub(crate) trait Simd: Copy {
     /// # Panics
     /// If `from` is shorter.
     fn load(self, from: &[f32]) -> Self::Vector;
+
+    /// The first `LANES` half-precision floats of `from`, given as their bits.
+    ///
+    /// # Panics
+    /// If `from` is shorter.
+    fn load_half(self, from: &[u16]) -> Self::Vector;
 
     /// A tile of zeros.
     fn zero_tile(self) -> Self::Tile;
@@ -209,6 +242,12 @@ impl SimdLevel {
             Level::Neon => neon::Neon::MAX_RADIX,
             Level::Portable => portable::Portable::MAX_RADIX,
         }
+    }
+
+    /// True for AVX2, or what is better.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn is_avx2(self) -> bool {
+        matches!(self.0, Level::Avx2 | Level::Avx512)
     }
 
     /// A short name for logs and tables: `avx512`, `avx2`, `neon` or `portable`.

@@ -1,8 +1,8 @@
 //! NEON (64-bit ARM): 4 lanes, 32 registers.
 
-use super::{Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector, float_from_half};
 use std::arch::aarch64 as arm;
-use std::ops::{Add, Mul, Sub};
+use std::ops::{Add, Div, Mul, Sub};
 
 /// Proof that the CPU has NEON. Made only by [`run`].
 #[derive(Clone, Copy)]
@@ -54,6 +54,14 @@ impl Mul for F32x4 {
     }
 }
 
+impl Div for F32x4 {
+    type Output = Self;
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        Self(intrinsic!(arm::vdivq_f32(self.0, other.0)))
+    }
+}
+
 impl Vector for F32x4 {
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
@@ -89,6 +97,33 @@ impl Vector for F32x4 {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(intrinsic!(arm::vminq_f32(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(intrinsic!(arm::vmaxq_f32(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(intrinsic!(arm::vsqrtq_f32(self.0)))
+    }
+
+    #[inline(always)]
+    fn split_exponent(self) -> (Self, Self) {
+        let (mantissa, exponent) = intrinsic!({
+            let root = arm::vdupq_n_s32(HALF_ROOT_BITS);
+            let above = arm::vsubq_s32(arm::vreinterpretq_s32_f32(self.0), root);
+            let exponent = arm::vcvtq_f32_s32(arm::vshrq_n_s32::<23>(above));
+            let fraction = arm::vandq_s32(above, arm::vdupq_n_s32(FRACTION_BITS));
+            (arm::vreinterpretq_f32_s32(arm::vaddq_s32(fraction, root)), exponent)
+        });
+        (Self(mantissa), Self(exponent))
+    }
+
+    #[inline(always)]
     fn reduce_max_bits(self) -> u32 {
         intrinsic!(arm::vmaxvq_u32(arm::vreinterpretq_u32_f32(self.0)))
     }
@@ -99,6 +134,7 @@ impl Simd for Neon {
     type Tile = [F32x4; 4];
     const LANES: usize = 4;
     const MAX_RADIX: usize = 8;
+    const MANY_REGISTERS: bool = true;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x4 {
@@ -109,6 +145,16 @@ impl Simd for Neon {
     fn load(self, from: &[f32]) -> F32x4 {
         let from = &from[..Self::LANES];
         F32x4(intrinsic!(arm::vld1q_f32(from.as_ptr())))
+    }
+
+    /// Lane by lane: the instruction is not in stable Rust for every CPU of this level.
+    #[inline(always)]
+    fn load_half(self, from: &[u16]) -> F32x4 {
+        let mut floats = [0.0; Self::LANES];
+        for (float, half) in floats.iter_mut().zip(&from[..Self::LANES]) {
+            *float = float_from_half(*half);
+        }
+        self.load(&floats)
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! Plain arrays in safe Rust, for machines that the other files do not know (and x86 with no more
 //! than SSE2): 8 lanes, which the compiler turns into whatever vectors the target always has.
 
-use super::{Simd, Vector};
-use std::ops::{Add, Mul, Sub};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, Vector, float_from_half};
+use std::ops::{Add, Div, Mul, Sub};
 
 /// Needs nothing of the CPU.
 #[derive(Clone, Copy)]
@@ -46,6 +46,17 @@ impl Mul for Array8 {
     }
 }
 
+impl Div for Array8 {
+    type Output = Self;
+    #[inline(always)]
+    fn div(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            self.0[i] /= other.0[i];
+        }
+        self
+    }
+}
+
 impl Vector for Array8 {
     /// Rounds twice: a fused multiply-add without hardware for it is a slow library call.
     #[inline(always)]
@@ -80,6 +91,41 @@ impl Vector for Array8 {
     }
 
     #[inline(always)]
+    fn min(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            self.0[i] = if other.0[i] < self.0[i] { other.0[i] } else { self.0[i] };
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn max(mut self, other: Self) -> Self {
+        for i in 0..8 {
+            self.0[i] = if other.0[i] > self.0[i] { other.0[i] } else { self.0[i] };
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn sqrt(mut self) -> Self {
+        for i in 0..8 {
+            self.0[i] = self.0[i].sqrt();
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn split_exponent(self) -> (Self, Self) {
+        let (mut mantissa, mut exponent) = (self, self);
+        for i in 0..8 {
+            let above = self.0[i].to_bits().cast_signed().wrapping_sub(HALF_ROOT_BITS);
+            mantissa.0[i] = f32::from_bits(((above & FRACTION_BITS) + HALF_ROOT_BITS).cast_unsigned());
+            exponent.0[i] = (above >> 23) as f32;
+        }
+        (mantissa, exponent)
+    }
+
+    #[inline(always)]
     fn reduce_max_bits(self) -> u32 {
         let mut largest = 0;
         for lane in self.0 {
@@ -94,6 +140,7 @@ impl Simd for Portable {
     type Tile = [Array8; 8];
     const LANES: usize = 8;
     const MAX_RADIX: usize = 4;
+    const MANY_REGISTERS: bool = false;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Array8 {
@@ -104,6 +151,15 @@ impl Simd for Portable {
     fn load(self, from: &[f32]) -> Array8 {
         let mut lanes = [0.0; 8];
         lanes.copy_from_slice(&from[..8]);
+        Array8(lanes)
+    }
+
+    #[inline(always)]
+    fn load_half(self, from: &[u16]) -> Array8 {
+        let mut lanes = [0.0; 8];
+        for (lane, half) in lanes.iter_mut().zip(&from[..8]) {
+            *lane = float_from_half(*half);
+        }
         Array8(lanes)
     }
 

@@ -30,6 +30,8 @@ use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::graph::limits;
 use crate::recording::Recording;
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::network::{Network, NetworkOptions};
 
 pub use cache::PipelineCacheDir;
 
@@ -131,6 +133,19 @@ fn request_device(adapter: &wgpu::Adapter, info: &DeviceInfo) -> Result<(wgpu::D
 impl Device for GpuDevice {
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    fn open_network(
+        &self,
+        _model: &Arc<Model>,
+        _channels: usize,
+        _options: &NetworkOptions,
+    ) -> Result<Box<dyn Network>> {
+        Err(Error::Device {
+            device: self.info.name.clone(),
+            action: "opening a denoiser",
+            reason: "it runs on `cpu` only so far".to_owned(),
+        })
     }
 
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {

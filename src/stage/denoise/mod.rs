@@ -7,6 +7,16 @@
 
 pub mod model;
 
+mod check;
+
+mod cost;
+
+mod file;
+
+mod error;
+
 pub(crate) mod network;
+
+pub(crate) mod twin;
 
 pub use network::Precision;

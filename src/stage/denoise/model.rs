@@ -23,6 +23,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::check::{HOPS_PER_WINDOW, LARGEST_WEIGHT, LAYER_SIZES, MOST_LAYERS, SAMPLE_RATES_HZ, WINDOW_LENS};
+pub(crate) use super::error::quotable;
+
+pub use super::error::ModelError;
+pub use super::file::{FORMAT_VERSION, LARGEST_FILE_BYTES, StoredAs};
+#[cfg(feature = "cli")]
+pub(crate) use super::file::{kinds_stored, read_bounded};
+
 /// What a model is: everything but its weights. This is the JSON text in the metadata of a model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +87,7 @@ pub struct Part {
 
 /// Where a part applies its mask.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Basis {
     /// The bins of a real FFT of the window: `window_len / 2 + 1` of them, with the phase as it was.
     Spectrum(Feature),
@@ -92,7 +100,7 @@ pub enum Basis {
 
 /// What the first layer of a part sees of a bin X.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Feature {
     /// `|X|`
     Magnitude,
@@ -131,7 +139,7 @@ pub struct Layer {
 
 /// What a layer does.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LayerKind {
     /// `activation(W x + b)`; tensors `weights` `[outputs, inputs]`, `bias` `[outputs]`.
     Dense(Activation),
@@ -211,7 +219,7 @@ impl Part {
 }
 
 impl Layer {
-    fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
+    pub(super) fn expected_tensors(&self) -> Vec<(String, Vec<usize>)> {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let mut tensors: Vec<(&str, Vec<usize>)> = match self.kind {
             LayerKind::Dense(_) => vec![("weights", vec![outputs, inputs]), ("bias", vec![outputs])],
@@ -235,30 +243,27 @@ impl Layer {
     }
 }
 
-/// What is wrong with a model.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The description contradicts itself, or asks for what no model may be.
-    #[error("the model's description: {problem}")]
-    Description {
-        /// What is wrong with it.
-        problem: String,
-    },
-
-    /// A tensor that is missing, is not as described, or holds what cannot be computed with.
-    #[error("tensor `{tensor}`: {problem}")]
-    Tensor {
-        /// Its name.
-        tensor: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl ModelError {
-    fn tensor(tensor: &str, problem: impl Into<String>) -> Self {
-        Self::Tensor { tensor: tensor.to_owned(), problem: problem.into() }
+impl Tensor {
+    fn check(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let (expected, actual) = (shape.iter().product::<usize>(), self.values.len());
+        if self.shape != shape {
+            let problem = format!("expected shape {shape:?}, got {:?}", self.shape);
+            return Err(ModelError::tensor(name, quotable(&problem)));
+        }
+        if actual != expected {
+            let problem = format!("expected {expected} values for shape {shape:?}, got {actual}");
+            return Err(ModelError::tensor(name, problem));
+        }
+        let is_usable = |value: f32| value.abs() <= LARGEST_WEIGHT;
+        match self.values.iter().position(|&value| !is_usable(value)) {
+            None => Ok(()),
+            Some(place) => {
+                let value = self.values[place];
+                let problem =
+                    format!("expected weights from -{LARGEST_WEIGHT} to {LARGEST_WEIGHT}, got {value} at {place}");
+                Err(ModelError::tensor(name, problem))
+            }
+        }
     }
 }
 
@@ -266,18 +271,15 @@ impl Model {
     /// Puts the two together.
     ///
     /// # Errors
-    /// [`ModelError`] when a tensor is missing, has another shape than described, or holds a NaN or an infinity, or
-    /// when there is one that the description does not know.
+    /// [`ModelError`] when the description breaks a limit ([`SAMPLE_RATES_HZ`], [`WINDOW_LENS`], [`HOPS_PER_WINDOW`],
+    /// [`LAYER_SIZES`], [`MOST_LAYERS`]) or has layers that do not fit together; when a tensor is missing, has another
+    /// shape than described, or holds a NaN or a weight beyond [`LARGEST_WEIGHT`]; or when there is one that the
+    /// description does not know.
     pub fn new(description: Description, tensors: BTreeMap<String, Tensor>) -> Result<Self, ModelError> {
+        super::check::check(&description)?;
         let expected = description.expected_tensors();
         for (name, shape) in &expected {
-            let tensor = tensors.get(name).ok_or_else(|| ModelError::tensor(name, "it is missing"))?;
-            if tensor.shape != *shape || tensor.values.len() != shape.iter().product::<usize>() {
-                return Err(ModelError::tensor(name, format!("expected shape {shape:?}, got {:?}", tensor.shape)));
-            }
-            if let Some(place) = tensor.values.iter().position(|value| !value.is_finite()) {
-                return Err(ModelError::tensor(name, format!("value {place} is {}", tensor.values[place])));
-            }
+            tensors.get(name).ok_or_else(|| ModelError::tensor(name, "it is missing"))?.check(name, shape)?;
         }
         if let Some(name) = tensors.keys().find(|name| !expected.iter().any(|(known, _)| known == *name)) {
             return Err(ModelError::tensor(name, "the description knows no such tensor"));

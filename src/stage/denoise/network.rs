@@ -29,7 +29,7 @@ pub enum Precision {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NetworkOptions {
     pub(crate) precision: Precision,
-    /// Masks are raised to this where they are less; 0 for no floor.
+    /// Masks of spectra are raised to this where they are less; 0 for no floor.
     pub(crate) mask_floor: f32,
 }
 

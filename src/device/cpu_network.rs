@@ -1,0 +1,93 @@
+//! A denoiser on the machine's own cores: its channels in groups, each group one job of the pool.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::host::HostPool;
+use crate::error::{Error, Result};
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions};
+use crate::stage::denoise::twin::{BLOCK_ROWS, Group, PackedModel, TwinRoom};
+
+#[derive(Debug)]
+pub(super) struct CpuNetwork {
+    host: HostPool,
+    model: PackedModel,
+    /// Of each channel.
+    states: Vec<Vec<f32>>,
+    /// Of each worker.
+    rooms: Vec<Mutex<TwinRoom>>,
+}
+
+impl CpuNetwork {
+    pub(super) fn new(host: HostPool, model: &Model, channels: usize, options: &NetworkOptions) -> Self {
+        let model = PackedModel::new(model, host.level, options);
+        let states = vec![model.initial_state(); channels];
+        let rooms = (0..host.threads).map(|_| Mutex::default()).collect();
+        Self { host, model, states, rooms }
+    }
+
+    /// Channels in a group: as many as fill a block, unless that would leave workers without any.
+    fn group_len(&self, channels: usize) -> usize {
+        let groups = channels.div_ceil(BLOCK_ROWS).max(self.host.threads.min(channels)).max(1);
+        let fair = channels.div_ceil(groups);
+        if fair > 8 { fair.next_multiple_of(8) } else { fair }
+    }
+}
+
+/// One group's part of a call.
+struct Job<'a> {
+    states: Vec<&'a mut [f32]>,
+    samples: &'a [f32],
+    steps: &'a [HopStep],
+    output: &'a mut [f32],
+}
+
+impl Network for CpuNetwork {
+    fn advance(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
+        if call.channels.is_empty() || call.hops == 0 {
+            return Ok(());
+        }
+        let group_len = self.group_len(call.channels.len());
+        let row = call.hops * self.model.hop();
+        let mut wanted = call.channels.iter().peekable();
+        let mut states =
+            self.states.iter_mut().zip(0_u32..).filter_map(|(state, channel)| {
+                wanted.next_if(|wanted| **wanted == channel).map(|_| state.as_mut_slice())
+            });
+        let pieces = call.samples.chunks(group_len * row).zip(call.steps.chunks(group_len * call.hops));
+        let jobs: Vec<Job<'_>> = pieces
+            .zip(output.chunks_mut(group_len * row))
+            .map(|((samples, steps), output)| {
+                let states = states.by_ref().take(group_len).collect();
+                Job { states, samples, steps, output }
+            })
+            .collect();
+        let (model, rooms, hops) = (&self.model, &self.rooms, call.hops);
+        self.host.for_each(jobs, |worker, mut job| {
+            let mut room = rooms[worker].lock().unwrap_or_else(PoisonError::into_inner);
+            let Job { samples, steps, ref mut output, ref mut states } = job;
+            model.advance(&mut Group { hops, states, samples, steps, output }, &mut room);
+            Ok(())
+        })
+    }
+
+    fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()> {
+        let places = self.model.scale_at(layer).zip(self.states.get_mut(channel as usize));
+        let Some((at, state)) = places else {
+            let expected = "it must be one of a scaled layer of the model, and of a channel that there is";
+            return Err(Error::setting("the scale", format!("for channel {channel}, layer {layer}"), expected));
+        };
+        state[at..at + scale.len()].copy_from_slice(scale);
+        Ok(())
+    }
+}
+
+/// Opens a model on the pool.
+pub(super) fn open(
+    host: &HostPool,
+    model: &Arc<Model>,
+    channels: usize,
+    options: &NetworkOptions,
+) -> Result<Box<dyn Network>> {
+    Ok(Box::new(CpuNetwork::new(host.clone(), model, channels, options)))
+}
