@@ -13,6 +13,9 @@ mod report;
 
 mod run;
 
+#[cfg(feature = "train")]
+mod train;
+
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
@@ -46,6 +49,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a model from data that this command makes itself.
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Print a completion script for a shell: `auricle completions bash > /etc/bash_completion.d/auricle`.
     Completions {
         /// The shell.
@@ -63,6 +70,8 @@ pub fn main() -> ExitCode {
             Err(error) => return complain(&error, 2),
         },
         Command::Devices { json } => devices::devices(json),
+        #[cfg(feature = "train")]
+        Command::Train(command) => train::train(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
             Ok(())

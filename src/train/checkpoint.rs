@@ -77,7 +77,9 @@ impl Checkpoint {
             return Err(TrainError::broken(path, &format!("it holds {} weights, not {weights}", rest.len() / 16)));
         }
         let mut parts = rest.chunks_exact(4 * weights).map(|part| {
-            part.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect::<Vec<f32>>()
+            part.chunks_exact(4)
+                .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+                .collect::<Vec<f32>>()
         });
         let mut next = || parts.next().unwrap_or_default();
         Ok(Self { progress, weights: next(), average: next(), moments: [next(), next()] })

@@ -9,6 +9,9 @@ use super::signal::{Colour, Transform, active_rms, filter_pair, rms, split, wand
 use super::speech::{Speech, Use};
 use super::{BINS, CLIP_LEN, HOP, SAMPLE_RATE_HZ, WINDOW_LEN, WINDOWS};
 
+/// Nobody's voice goes lower, as a fraction of half the sample rate: what is below is noise.
+const LOWEST: f32 = 55.0 / 8000.0;
+
 /// A mixture and the speech in it, [`CLIP_LEN`] samples each, full scale 1.
 #[derive(Debug)]
 pub(crate) struct Mixture {
@@ -45,7 +48,14 @@ impl Mixer {
         self.mixture_at(speech, of, snr_db, level_db, random)
     }
 
-    pub(crate) fn mixture_at(&self, speech: &Speech, of: Use, snr_db: f32, level_db: f32, random: &mut Random) -> Mixture {
+    pub(crate) fn mixture_at(
+        &self,
+        speech: &Speech,
+        of: Use,
+        snr_db: f32,
+        level_db: f32,
+        random: &mut Random,
+    ) -> Mixture {
         let mut clean = voice(speech, of, random);
         let mut noise = self.maker.noise(speech, of, random);
         self.place(&mut clean, &mut noise, random);
@@ -62,10 +72,12 @@ impl Mixer {
     /// Puts voice and noise into a room, before a microphone, on a line.
     fn place(&self, clean: &mut [f32], noise: &mut [f32], random: &mut Random) {
         let half = CLIP_LEN / 2;
-        let (bumps, noise_bumps) = (random.between(0.0, 7.0), random.between(0.0, 7.0));
-        let tilt = random.between(-0.25, 0.25);
+        let (bumps, noise_bumps) = (random.between(0.0, 9.0), random.between(0.0, 7.0));
+        // espeak-ng is brighter than people are, and its lowest harmonic weaker.
+        let tilt = random.between(-0.2, 0.7);
+        let (chest, chest_end) = (random.between(-0.3, 1.6), random.between(150.0, 450.0) / 8000.0);
         let (colour, noise_colour) = (Colour::new(bumps, tilt, random), Colour::new(noise_bumps, 0.0, random));
-        let rooms = random.chance(0.7).then(|| {
+        let rooms = random.chance(0.5).then(|| {
             let (voice, noise) = (room::any(random), room::any(random));
             let mut both: Vec<_> = voice.iter().zip(noise).map(|(&a, b)| Complex32::new(a, b)).collect();
             self.clip.forward(&mut both);
@@ -73,7 +85,7 @@ impl Mixer {
         });
         let noise_in_room = random.chance(0.6);
         // Few lines carry the lowest octave; some stop at 3.4 kHz.
-        let low = random.between(20.0, 130.0) / 8000.0;
+        let low = random.between(10.0, 90.0) / 8000.0;
         let high = if random.chance(0.15) { random.between(3000.0, 7500.0) / 8000.0 } else { 2.0 };
         filter_pair(&self.clip, clean, noise, |bin| {
             let frequency = bin as f32 / half as f32;
@@ -82,7 +94,9 @@ impl Mixer {
                 split(rooms[bin], rooms[(CLIP_LEN - bin) % CLIP_LEN])
             });
             let noise = if noise_in_room { noise } else { Complex32::new(1.0, 0.0) };
-            (voice * (line * colour.at(frequency)), noise * (line * noise_colour.at(frequency)))
+            let body = (chest / (1.0 + (frequency / chest_end).powi(4))).exp()
+                / (1.0 + (LOWEST / frequency.max(1e-6)).powi(8));
+            (voice * (line * body * colour.at(frequency)), noise * (line * noise_colour.at(frequency)))
         });
     }
 
@@ -127,7 +141,7 @@ fn voice(speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
     let slow = wander(CLIP_LEN, (random.between_log(0.05, 0.5) * SAMPLE_RATE_HZ as f32) as usize, random);
     let fast = wander(CLIP_LEN, 60 + random.below(160), random);
     let mut voice = warped(&piece, CLIP_LEN, |index| speed + drift * slow[index] + tremble * fast[index]);
-    if random.chance(0.5) {
+    if random.chance(0.6) {
         breathe(&mut voice, random);
     }
     if random.chance(0.5) {
@@ -140,7 +154,7 @@ fn voice(speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
 
 /// Adds air that follows the voice, brighter than it.
 fn breathe(voice: &mut [f32], random: &mut Random) {
-    let (amount, follow) = (random.between_log(0.02, 0.35), random.between_log(0.002, 0.02));
+    let (amount, follow) = (random.between_log(0.03, 0.5), random.between_log(0.002, 0.02));
     let bright = random.between(0.2, 0.95);
     let (mut level, mut last) = (0.0_f32, 0.0_f32);
     for sample in voice {

@@ -24,6 +24,8 @@ mod noise;
 
 mod optimiser;
 
+mod plot;
+
 mod random;
 
 mod room;
@@ -35,6 +37,9 @@ mod signal;
 mod speech;
 
 mod trainer;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -110,7 +115,8 @@ impl TrainError {
 
 /// The network that is trained: its feature is [`feature`].
 fn description() -> Description {
-    let layer = |name: &str, inputs, outputs, kind| Layer { name: name.to_owned(), inputs, outputs, kind, scaled: false };
+    let layer =
+        |name: &str, inputs, outputs, kind| Layer { name: name.to_owned(), inputs, outputs, kind, scaled: false };
     Description {
         name: "auricle-small".to_owned(),
         version: "1".to_owned(),

@@ -103,7 +103,9 @@ impl Network {
         for placed in &self.layers {
             let tensors: Vec<&[f32]> = placed.tensors.iter().map(|range| &weights[range.clone()]).collect();
             let (values, kept) = match (placed.layer.kind, trace.output()) {
-                (LayerKind::Dense(activation), inputs) => (dense(&placed.layer, activation, &tensors, inputs), Kept::default()),
+                (LayerKind::Dense(activation), inputs) => {
+                    (dense(&placed.layer, activation, &tensors, inputs), Kept::default())
+                }
                 (_, inputs) => gru(&placed.layer, &tensors, inputs, sequences),
             };
             trace.values.push(values);
@@ -122,7 +124,8 @@ impl Network {
             let tensors: Vec<&[f32]> = placed.tensors.iter().map(|range| &weights[range.clone()]).collect();
             let from = placed.tensors.first().map_or(0, |range| range.start);
             let to = placed.tensors.last().map_or(0, |range| range.end);
-            let pass = Pass { layer: &placed.layer, tensors: &tensors, inputs, outputs: &outputs, wants_input: index > 0 };
+            let pass =
+                Pass { layer: &placed.layer, tensors: &tensors, inputs, outputs: &outputs, wants_input: index > 0 };
             flowing = match placed.layer.kind {
                 LayerKind::Dense(activation) => pass.dense(activation, flowing, &mut gradient[from..to]),
                 _ => pass.gru(sequences, kept, &flowing, &mut gradient[from..to]),

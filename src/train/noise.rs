@@ -41,22 +41,22 @@ impl Maker {
     }
 
     fn kind(&self, speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
-        match random.below(20) {
-            0..=3 => self.coloured(random),
-            4..=8 => self.texture(random),
-            9..=12 => babble(speech, of, random),
-            13 => self.hum(random),
-            14 | 15 => self.engine(random),
-            16 => self.music(random),
-            17 => impacts(random),
-            18 => crackle(random),
-            _ => self.sweeps(random),
+        match random.below(24) {
+            0..=7 => self.coloured(random),
+            8..=15 => self.texture(random),
+            16..=18 => babble(speech, of, random),
+            19 => self.hum(random),
+            20 => self.engine(random),
+            21 if random.chance(0.5) => self.music(random),
+            21 => self.sweeps(random),
+            22 => impacts(random),
+            _ => crackle(random),
         }
     }
 
     /// Steady noise with a random spectrum: fans, rain, air, hiss, rumble. Half of it is slowly modulated.
     fn coloured(&self, random: &mut Random) -> Vec<f32> {
-        let (bumps, slope) = (random.between(1.0, 10.0), random.between(-0.2, 1.4));
+        let (bumps, slope) = (random.between(1.0, 10.0), random.between(-0.2, 2.2));
         let colour = Colour::new(bumps, slope, random);
         let half = CLIP_LEN / 2;
         let mut bins = vec![Complex32::default(); CLIP_LEN];
@@ -78,7 +78,7 @@ impl Maker {
     /// in a street, a café, a kitchen, the wind.
     fn texture(&self, random: &mut Random) -> Vec<f32> {
         let windows = CLIP_LEN / (WINDOW / 2) + 1;
-        let slope = random.between(0.0, 1.2);
+        let slope = random.between(0.0, 2.0);
         let layers: Vec<(Vec<f32>, Vec<f32>)> = (0..2 + random.below(5))
             .map(|_| {
                 let colour = Colour::new(random.between(4.0, 24.0), slope, random);
@@ -136,7 +136,8 @@ impl Maker {
         let mut samples = vec![0.0; CLIP_LEN];
         let root = random.between_log(55.0, 220.0);
         let beat = random.between_log(0.12, 0.7) * RATE;
-        let tables: Vec<Vec<f32>> = (0..2).map(|_| self.period(1 + random.below(20), random.between(0.5, 2.5), random)).collect();
+        let tables: Vec<Vec<f32>> =
+            (0..2).map(|_| self.period(1 + random.below(20), random.between(0.5, 2.5), random)).collect();
         let mut start = 0.0;
         while start < CLIP_LEN as f32 {
             let length = beat * random.between(0.5, 4.0);

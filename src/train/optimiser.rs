@@ -43,10 +43,14 @@ impl Optimiser {
         values(self.weights.clone())
     }
 
-    /// Mean and variance of each gradient; empty before the first step.
+    /// Mean and variance of each gradient; zeros before the first step.
     pub(crate) fn moments(&self) -> [Vec<f32>; 2] {
+        let [weights] = self.weights.dims();
         let moments = self.state.as_ref().map(|state| [&state.momentum.moment_1, &state.momentum.moment_2]);
-        moments.map_or_else(Default::default, |moments| moments.map(|moment| values(moment.clone())))
+        moments.map_or_else(
+            || [vec![0.0; weights], vec![0.0; weights]],
+            |moments| moments.map(|moment| values(moment.clone())),
+        )
     }
 }
 
@@ -56,5 +60,5 @@ fn tensor(values: Vec<f32>, device: &Device) -> Tensor<1> {
 }
 
 fn values(tensor: Tensor<1>) -> Vec<f32> {
-    tensor.into_data().to_vec().unwrap_or_default()
+    tensor.into_data().try_to_vec().unwrap_or_default()
 }

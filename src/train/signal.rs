@@ -131,7 +131,9 @@ pub(crate) fn warped(samples: &[f32], length: usize, mut speed: impl FnMut(usize
             let at = place as usize;
             let part = (place - at as f64) as f32;
             place += f64::from(speed(index));
-            let Some(&[a, b, c, d]) = samples.get(at - 1..at + 3).and_then(|four| four.first_chunk()) else { return 0.0 };
+            let Some(&[a, b, c, d]) = samples.get(at - 1..at + 3).and_then(|four| four.first_chunk()) else {
+                return 0.0;
+            };
             let (first, second) = (0.5 * (c - a), 0.5 * (d - b));
             let (square, cube) = (3.0 * (c - b) - 2.0 * first - second, 2.0 * (b - c) + first + second);
             b + part * (first + part * (square + part * cube))

@@ -11,18 +11,120 @@ use super::{SAMPLE_RATE_HZ, TrainError};
 
 /// Whose rules of pronunciation are used; the text is always the same kind of English.
 const LANGUAGES: &[&str] = &[
-    "en-us", "en-us", "en-gb", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbclan", "de",
-    "fr-fr", "es", "it", "pl", "nl", "sv", "fi", "pt-br", "tr", "cs", "hu", "ro", "da", "nb", "cy", "af", "sw", "id", "is",
-    "et", "lv", "sq", "eu", "ga", "ms", "hr", "sk",
+    "en-us",
+    "en-us",
+    "en-gb",
+    "en-gb",
+    "en-gb-x-rp",
+    "en-gb-scotland",
+    "en-029",
+    "en-us-nyc",
+    "en-gb-x-gbclan",
+    "de",
+    "fr-fr",
+    "es",
+    "it",
+    "pl",
+    "nl",
+    "sv",
+    "fi",
+    "pt-br",
+    "tr",
+    "cs",
+    "hu",
+    "ro",
+    "da",
+    "nb",
+    "cy",
+    "af",
+    "sw",
+    "id",
+    "is",
+    "et",
+    "lv",
+    "sq",
+    "eu",
+    "ga",
+    "ms",
+    "hr",
+    "sk",
 ];
 /// The voices of espeak-ng that sound like people.
 const VARIANTS: &[&str] = &[
-    "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5", "adam", "Alex", "Alicia", "Andrea", "Andy",
-    "Annie", "antonio", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "Denis", "Diogo", "ed", "edward", "Gene",
-    "Gene2", "gustave", "Henrique", "Hugo", "iven", "iven2", "iven3", "iven4", "Jacky", "john", "kaukovalta", "Lee", "linda",
-    "marcelo", "Marco", "Mario", "max", "Michael", "michel", "miguel", "Mike", "norbert", "pablo", "paul", "pedro", "quincy",
-    "rob", "robert", "sandro", "shelby", "steph", "steph2", "steph3", "travis", "victor", "zac", "anika", "grandma",
-    "grandpa", "klatt", "klatt2", "klatt3", "klatt4",
+    "m1",
+    "m2",
+    "m3",
+    "m4",
+    "m5",
+    "m6",
+    "m7",
+    "m8",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "adam",
+    "Alex",
+    "Alicia",
+    "Andrea",
+    "Andy",
+    "Annie",
+    "antonio",
+    "aunty",
+    "belinda",
+    "benjamin",
+    "boris",
+    "caleb",
+    "david",
+    "Denis",
+    "Diogo",
+    "ed",
+    "edward",
+    "Gene",
+    "Gene2",
+    "gustave",
+    "Henrique",
+    "Hugo",
+    "iven",
+    "iven2",
+    "iven3",
+    "iven4",
+    "Jacky",
+    "john",
+    "kaukovalta",
+    "Lee",
+    "linda",
+    "marcelo",
+    "Marco",
+    "Mario",
+    "max",
+    "Michael",
+    "michel",
+    "miguel",
+    "Mike",
+    "norbert",
+    "pablo",
+    "paul",
+    "pedro",
+    "quincy",
+    "rob",
+    "robert",
+    "sandro",
+    "shelby",
+    "steph",
+    "steph2",
+    "steph3",
+    "travis",
+    "victor",
+    "zac",
+    "anika",
+    "grandma",
+    "grandpa",
+    "klatt",
+    "klatt2",
+    "klatt3",
+    "klatt4",
 ];
 
 /// Speech, one utterance after another with pauses between, at [`SAMPLE_RATE_HZ`].
@@ -46,14 +148,20 @@ impl Speech {
         Self { samples }
     }
 
-    /// What `path` holds, or as many seconds of speech as asked for, which are then left there.
-    pub(crate) fn at(path: &Path, seconds: usize, seed: u64, progress: &mut dyn FnMut(f32)) -> Result<Self, TrainError> {
+    /// What `path` holds, or as many seconds of speech as asked for, which are then left there. Nothing when `proceed`,
+    /// which hears how much there is, from 0 to 1, says no.
+    pub(crate) fn at(
+        path: &Path,
+        seconds: usize,
+        seed: u64,
+        proceed: &mut dyn FnMut(f32) -> bool,
+    ) -> Result<Option<Self>, TrainError> {
         let wanted = seconds * SAMPLE_RATE_HZ;
         if let Ok(bytes) = std::fs::read(path)
             && bytes.len() / 2 >= wanted
         {
             let samples = bytes.chunks_exact(2).take(wanted).map(|pair| i16::from_le_bytes([pair[0], pair[1]]));
-            return Ok(Self::new(samples.collect()));
+            return Ok(Some(Self::new(samples.collect())));
         }
         let mut samples = Vec::with_capacity(wanted);
         for utterance in 0.. {
@@ -61,12 +169,14 @@ impl Speech {
                 break;
             }
             samples.extend(utter(&mut Random::new(seed, utterance))?);
-            progress(samples.len() as f32 / wanted as f32);
+            if !proceed(samples.len() as f32 / wanted as f32) {
+                return Ok(None);
+            }
         }
         samples.truncate(wanted);
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         super::checkpoint::replace(path, &bytes)?;
-        Ok(Self::new(samples))
+        Ok(Some(Self::new(samples)))
     }
 
     /// `length` samples from somewhere, full scale 1.

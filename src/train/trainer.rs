@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
-use super::checkpoint::{Checkpoint, Mark, Progress};
+use super::checkpoint::{Checkpoint, Mark, Progress, replace};
 use super::loss::loss;
 use super::mixture::{Batch, Mixer};
 use super::network::Network;
 use super::optimiser::Optimiser;
+use super::plot::loss_plot;
 use super::random::Random;
 use super::speech::{Speech, Use};
 use super::{TrainError, description};
+use crate::stage::denoise::model::{Description, Model, ModelError, Tensor};
 
 /// Streams of the seed that are not those of a step.
 const WEIGHTS_STREAM: u64 = u64::MAX;
@@ -104,7 +106,14 @@ impl Trainer {
         let mut progress = checkpoint.progress;
         progress.steps = steps.unwrap_or(progress.steps);
         let optimiser = Optimiser::new(checkpoint.weights, progress.step, checkpoint.moments);
-        Ok(Self { network, optimiser, average: checkpoint.average, progress, directory: directory.to_owned(), mark_every })
+        Ok(Self {
+            network,
+            optimiser,
+            average: checkpoint.average,
+            progress,
+            directory: directory.to_owned(),
+            mark_every,
+        })
     }
 
     /// Where it stands.
@@ -112,12 +121,23 @@ impl Trainer {
         &self.progress
     }
 
-    /// The averaged weights, in the order of the description's tensors.
-    pub fn weights(&self) -> &[f32] {
-        &self.average
+    /// The model that the averaged weights make.
+    ///
+    /// # Errors
+    /// When a weight is beyond what a model may hold.
+    pub fn model(&self, mask_floor_db: Option<f32>) -> Result<Model, ModelError> {
+        let description = Description { mask_floor_db, ..description() };
+        let mut rest = self.average.as_slice();
+        let tensors = description.expected_tensors().into_iter().map(|(name, shape)| {
+            let (values, after) = rest.split_at(shape.iter().product());
+            rest = after;
+            (name, Tensor { shape, values: values.into() })
+        });
+        let tensors = tensors.collect();
+        Model::new(description, tensors)
     }
 
-    /// Writes the checkpoint.
+    /// Writes the checkpoint, and the loss plot beside it.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -128,22 +148,24 @@ impl Trainer {
             average: self.average.clone(),
             moments: self.optimiser.moments(),
         };
-        checkpoint.write(&Self::checkpoint_path(&self.directory))
+        checkpoint.write(&Self::checkpoint_path(&self.directory))?;
+        replace(&self.directory.join("loss.svg"), loss_plot(&self.progress).as_bytes())
     }
 
     /// Trains until all steps are done or `stopped` says so, and leaves a checkpoint either way.
     ///
     /// # Errors
     /// When there is no speech to be had, a file cannot be written, or the loss is no number any more.
-    pub fn run(
-        &mut self,
-        report: &mut dyn FnMut(Report<'_>),
-        stopped: &dyn Fn() -> bool,
-    ) -> Result<(), TrainError> {
+    pub fn run(&mut self, report: &mut dyn FnMut(Report<'_>), stopped: &dyn Fn() -> bool) -> Result<(), TrainError> {
         let seed = self.progress.seed;
         let bank = self.directory.join(format!("speech-{seed}.i16"));
         let seconds = self.progress.speech_seconds;
-        let speech = Arc::new(Speech::at(&bank, seconds, seed, &mut |part| report(Report::Speaking(part)))?);
+        let proceed = &mut |part| {
+            report(Report::Speaking(part));
+            !stopped()
+        };
+        let Some(speech) = Speech::at(&bank, seconds, seed, proceed)? else { return self.save() };
+        let speech = Arc::new(speech);
         let judged = Mixer::new().batch(&speech, Use::Validation, VALIDATION_CLIPS, seed, VALIDATION_STREAM);
         let batches = self.batches(&speech);
         let mut losses = Vec::new();
