@@ -30,7 +30,7 @@ pub(crate) fn loss(batch: &Batch, mask: &mut [f32]) -> f64 {
     let (mut sum, mut fixed) = (0.0_f64, 0.0_f64);
     for (row, mask) in mask.chunks_exact_mut(BINS).enumerate() {
         let energy = energies[row % batch.sequences];
-        let error_weight = energy.weight(clips) as f32;
+        let error_weight = energy.weight(clips);
         let at = row * BINS..(row + 1) * BINS;
         let values = batch.noisy[at.clone()].iter().zip(&batch.clean[at.clone()]).zip(&batch.cosine[at]);
         let (mut row_sum, mut row_fixed) = (0.0_f32, 0.0_f32);
@@ -65,12 +65,14 @@ impl Energy {
     }
 
     /// What the derivative of one bin's square, halved, counts for.
-    fn weight(&self, clips: f64) -> f64 {
-        if self.speech > 0.0 {
-            2.0 * ENERGY / ((self.error + ENOUGH * self.speech) * std::f64::consts::LN_10 * clips)
-        } else {
-            0.0
+    fn weight(&self, clips: f64) -> f32 {
+        if self.speech <= 0.0 {
+            return 0.0;
         }
+        let floored = self.error + ENOUGH * self.speech;
+        #[expect(clippy::cast_possible_truncation, reason = "the gradient is kept in f32")]
+        let weight = (2.0 * ENERGY / (floored * std::f64::consts::LN_10 * clips)) as f32;
+        weight
     }
 }
 
@@ -104,7 +106,6 @@ fn logarithm(x: f32) -> f32 {
     let part = f32::from_bits(bits & 0x007f_ffff | 0x3f80_0000) - 1.0;
     // Abramowitz and Stegun, 4.1.43.
     let polynomial = part
-        * (0.999_495_56
-            + part * (-0.491_908_96 + part * (0.289_474_78 + part * (-0.136_062_75 + part * 0.032_158_45))));
+        * (0.999_495_56 + part * (-0.491_908_96 + part * (0.289_474_8 + part * (-0.136_062_75 + part * 0.032_158_45))));
     exponent * std::f32::consts::LN_2 + polynomial
 }

@@ -5,7 +5,7 @@ use rustfft::num_complex::Complex32;
 use super::noise::Maker;
 use super::random::Random;
 use super::room;
-use super::signal::{Colour, Transform, active_rms, filter_pair, rms, split, wander, warped};
+use super::signal::{Colour, Transform, active_rms, filter_pair, rms, split, wander, warped, whole};
 use super::speech::{Speech, Use};
 use super::{BINS, CLIP_LEN, HOP, SAMPLE_RATE_HZ, WINDOW_LEN, WINDOWS};
 
@@ -59,6 +59,9 @@ impl Mixer {
         let mut clean = voice(speech, of, random);
         let mut noise = self.maker.noise(speech, of, random);
         self.place(&mut clean, &mut noise, random);
+        if rms(&clean) > 1e-4 {
+            self.air(&mut clean, random);
+        }
         let level = 10.0_f32.powf(level_db / 20.0);
         // Where nobody speaks, the noise keeps its level.
         let spoken = active_rms(&clean);
@@ -67,6 +70,28 @@ impl Mixer {
         clean.iter_mut().for_each(|sample| *sample *= gain);
         let noisy = clean.iter().zip(&noise).map(|(clean, noise)| clean + noise_gain * noise).collect();
         Mixture { noisy, clean, level }
+    }
+
+    /// What a clean recording of a person has beside the voice: the faint noise of the room, and breaths. A network that
+    /// takes them away makes speech less like itself, and sometimes takes quiet consonants with them.
+    fn air(&self, clean: &mut [f32], random: &mut Random) {
+        let spoken = active_rms(clean);
+        if random.chance(0.6) {
+            let faint = self.maker.coloured(random);
+            let gain = spoken * 10.0_f32.powf(random.between(-60.0, -36.0) / 20.0) / rms(&faint);
+            clean.iter_mut().zip(faint).for_each(|(sample, faint)| *sample += gain * faint);
+        }
+        if random.chance(0.5) {
+            let colour = self.maker.coloured(random);
+            for _ in 0..1 + random.below(3) {
+                let (start, length) = (random.below(CLIP_LEN), 1600 + random.below(6400));
+                let gain = spoken * 10.0_f32.powf(random.between(-42.0, -22.0) / 20.0) / rms(&colour);
+                for (index, sample) in clean.iter_mut().skip(start).take(length).enumerate() {
+                    let rise = (std::f32::consts::PI * index as f32 / length as f32).sin();
+                    *sample += gain * rise * colour[start + index];
+                }
+            }
+        }
     }
 
     /// Puts voice and noise into a room, before a microphone, on a line.
@@ -137,8 +162,9 @@ impl Mixer {
 fn voice(speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
     let piece = speech.piece(CLIP_LEN * 5 / 4 + 4, of, random);
     let (speed, drift) = (random.between_log(0.88, 1.14), random.between(0.0, 0.03));
-    let tremble = random.between(0.0, 0.012);
-    let slow = wander(CLIP_LEN, (random.between_log(0.05, 0.5) * SAMPLE_RATE_HZ as f32) as usize, random);
+    // Now and then a creaking voice.
+    let tremble = if random.chance(0.25) { random.between(0.012, 0.06) } else { random.between(0.0, 0.012) };
+    let slow = wander(CLIP_LEN, whole(random.between_log(0.05, 0.5) * SAMPLE_RATE_HZ as f32), random);
     let fast = wander(CLIP_LEN, 60 + random.below(160), random);
     let mut voice = warped(&piece, CLIP_LEN, |index| speed + drift * slow[index] + tremble * fast[index]);
     if random.chance(0.6) {
@@ -146,7 +172,7 @@ fn voice(speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
     }
     if random.chance(0.5) {
         let depth = random.between(0.1, 0.6);
-        let slow = wander(CLIP_LEN, (random.between_log(0.15, 1.5) * SAMPLE_RATE_HZ as f32) as usize, random);
+        let slow = wander(CLIP_LEN, whole(random.between_log(0.15, 1.5) * SAMPLE_RATE_HZ as f32), random);
         voice.iter_mut().zip(slow).for_each(|(sample, slow)| *sample *= (depth * slow).exp());
     }
     voice

@@ -6,7 +6,7 @@ use std::f32::consts::TAU;
 use rustfft::num_complex::Complex32;
 
 use super::random::Random;
-use super::signal::{Colour, Transform, rms, wander, warped};
+use super::signal::{Colour, Transform, rms, wander, warped, whole};
 use super::speech::{Speech, Use};
 use super::{CLIP_LEN, SAMPLE_RATE_HZ};
 
@@ -55,7 +55,7 @@ impl Maker {
     }
 
     /// Steady noise with a random spectrum: fans, rain, air, hiss, rumble. Half of it is slowly modulated.
-    fn coloured(&self, random: &mut Random) -> Vec<f32> {
+    pub(crate) fn coloured(&self, random: &mut Random) -> Vec<f32> {
         let (bumps, slope) = (random.between(1.0, 10.0), random.between(-0.2, 2.2));
         let colour = Colour::new(bumps, slope, random);
         let half = CLIP_LEN / 2;
@@ -68,7 +68,7 @@ impl Maker {
         if random.chance(0.5) {
             let spacing = random.between_log(0.03, 2.0) * RATE;
             let depth = random.between(0.1, 1.2);
-            let slow = wander(CLIP_LEN, spacing as usize, random);
+            let slow = wander(CLIP_LEN, whole(spacing), random);
             samples.iter_mut().zip(slow).for_each(|(sample, slow)| *sample *= (depth * slow).exp());
         }
         samples
@@ -82,7 +82,7 @@ impl Maker {
         let layers: Vec<(Vec<f32>, Vec<f32>)> = (0..2 + random.below(5))
             .map(|_| {
                 let colour = Colour::new(random.between(4.0, 24.0), slope, random);
-                let spacing = random.between_log(1.0, 60.0) as usize;
+                let spacing = whole(random.between_log(1.0, 60.0));
                 let (depth, base) = (random.between(0.2, 2.0), random.between(-2.0, 0.0));
                 let times = wander(windows, spacing, random).iter().map(|slow| (base + depth * slow).exp()).collect();
                 ((0..WINDOW / 2).map(|bin| colour.at(bin as f32 / (WINDOW / 2) as f32)).collect(), times)
@@ -117,9 +117,9 @@ impl Maker {
     /// Engines, drills, vacuum cleaners: harmonics of a tone that wanders, and noise that beats with it.
     fn engine(&self, random: &mut Random) -> Vec<f32> {
         let base = random.between_log(20.0, 600.0);
-        let most = ((0.45 * RATE / base) as usize).clamp(2, 60);
+        let most = whole(0.45 * RATE / base).clamp(2, 60);
         let table = self.period(2 + random.below(most - 1), random.between(0.2, 1.5), random);
-        let drift = wander(CLIP_LEN, (random.between_log(0.05, 2.0) * RATE) as usize, random);
+        let drift = wander(CLIP_LEN, whole(random.between_log(0.05, 2.0) * RATE), random);
         let (depth, breath) = (random.between(0.0, 0.12), random.between_log(0.05, 2.0));
         let noise = self.coloured(random);
         let scale = breath / rms(&noise);
@@ -147,13 +147,13 @@ impl Maker {
                 let tone = root * (step as f32 / 12.0).exp2();
                 let (table, gain) = (random.choose(&tables), random.between(0.2, 1.0));
                 let mut phase = 0.0;
-                for (index, sample) in samples.iter_mut().skip(start as usize).take(length as usize).enumerate() {
+                for (index, sample) in samples.iter_mut().skip(whole(start)).take(whole(length)).enumerate() {
                     let attack = (index as f32 / 160.0).min(1.0);
                     *sample += gain * attack * (-decay * index as f32).exp() * look_up(table, &mut phase, tone);
                 }
             }
             if random.chance(0.4) {
-                burst(&mut samples[start as usize..], random.between(300.0, 3000.0), 1.5, random);
+                burst(&mut samples[whole(start)..], random.between(300.0, 3000.0), 1.5, random);
             }
             start += beat * *random.choose(&[1.0, 1.0, 2.0, 3.0]);
         }
@@ -163,11 +163,11 @@ impl Maker {
     /// Sirens, beeps, birds, squeaks: tones whose pitch moves, on and off.
     fn sweeps(&self, random: &mut Random) -> Vec<f32> {
         let base = random.between_log(200.0, 3500.0);
-        let most = ((0.45 * RATE / (2.0 * base)) as usize).clamp(1, 12);
+        let most = whole(0.45 * RATE / (2.0 * base)).clamp(1, 12);
         let table = self.period(1 + random.below(most), random.between(0.5, 2.0), random);
         let (pace, depth) = (random.between_log(0.2, 12.0), random.between(0.0, 0.5));
         let duty = random.between(-0.6, 1.2);
-        let gate = wander(CLIP_LEN, (random.between_log(0.05, 0.6) * RATE) as usize, random);
+        let gate = wander(CLIP_LEN, whole(random.between_log(0.05, 0.6) * RATE), random);
         let hiss = random.between_log(0.001, 0.2);
         let (mut phase, mut level) = (0.0, 0.0_f32);
         let values = gate.iter().enumerate().map(|(index, gate)| {
@@ -197,7 +197,7 @@ fn look_up(table: &[f32], phase: &mut f32, frequency_hz: f32) -> f32 {
     *phase += frequency_hz / RATE;
     *phase -= phase.floor();
     let place = *phase * TABLE as f32;
-    let (index, part) = (place as usize % TABLE, place.fract());
+    let (index, part) = (whole(place) % TABLE, place.fract());
     table[index] + part * (table[(index + 1) % TABLE] - table[index])
 }
 
@@ -236,7 +236,7 @@ fn ring(samples: &mut [f32], tone_hz: f32, seconds: f32, gain: f32) {
     let angle = TAU * tone_hz / RATE;
     let (turn, decay) = (2.0 * radius * angle.cos(), radius * radius);
     let (mut before, mut last) = (0.0, gain * angle.sin());
-    for sample in samples.iter_mut().take((7.0 * seconds * RATE) as usize) {
+    for sample in samples.iter_mut().take(whole(7.0 * seconds * RATE)) {
         *sample += last;
         (before, last) = (last, turn * last - decay * before);
     }
@@ -259,7 +259,7 @@ fn crackle(random: &mut Random) -> Vec<f32> {
     let hiss = random.between_log(0.001, 0.1);
     let mut samples: Vec<f32> = (0..CLIP_LEN).map(|_| hiss * random.normal()).collect();
     let tone = random.between_log(400.0, 6000.0);
-    for _ in 0..random.between_log(8.0, 2500.0) as usize {
+    for _ in 0..whole(random.between_log(8.0, 2500.0)) {
         let start = random.below(CLIP_LEN);
         let gain = random.between_log(0.03, 1.0);
         ring(&mut samples[start..], tone * random.between(0.6, 1.3), random.between_log(0.0002, 0.003), gain);

@@ -31,8 +31,8 @@ impl Optimiser {
 
     /// One step against the gradient.
     pub(crate) fn step(&mut self, learning_rate: f64, mut gradient: Vec<f32>) {
-        let length = gradient.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        let shortened = (LONGEST / length as f32).min(1.0);
+        let length = gradient.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let shortened = (LONGEST / length).min(1.0);
         gradient.iter_mut().for_each(|value| *value *= shortened);
         let gradient = tensor(gradient, &self.device);
         let (weights, state) = self.adam.step(learning_rate, self.weights.clone(), gradient, self.state.take());

@@ -40,7 +40,9 @@ impl Random {
 
     /// From 0 to `count`, without `count`, which is at least 1.
     pub(crate) fn below(&mut self, count: usize) -> usize {
-        ((u128::from(self.bits()) * count as u128) >> 64) as usize
+        #[expect(clippy::cast_possible_truncation, reason = "it is below `count`")]
+        let below = ((u128::from(self.bits()) * count as u128) >> 64) as usize;
+        below
     }
 
     /// True with this probability.

@@ -2,12 +2,13 @@
 
 use super::CLIP_LEN;
 use super::random::Random;
+use super::signal::whole;
 
 /// An impulse response of [`CLIP_LEN`] samples: the direct sound at 0, some early reflections, then noise that dies away.
 pub(crate) fn impulse_response(reverberation_s: f32, direct_to_rest_db: f32, random: &mut Random) -> Vec<f32> {
     let rate = super::SAMPLE_RATE_HZ as f32;
     let mut response = vec![0.0; CLIP_LEN];
-    let length = ((reverberation_s * 1.2 * rate) as usize).clamp(400, CLIP_LEN / 2);
+    let length = whole(reverberation_s * 1.2 * rate).clamp(400, CLIP_LEN / 2);
     let per_sample = -6.9 / (reverberation_s * rate);
     let onset = random.between(0.003, 0.02) * rate;
     // The walls swallow the treble sooner: a one-pole low-pass that closes with time.
@@ -20,7 +21,7 @@ pub(crate) fn impulse_response(reverberation_s: f32, direct_to_rest_db: f32, ran
         *value = smooth * dense * (per_sample * time).exp();
     }
     for _ in 0..2 + random.below(10) {
-        let at = 8 + random.below((0.03 * rate) as usize);
+        let at = 8 + random.below(whole(0.03 * rate));
         response[at] += random.between(-1.0, 1.0) * 3.0 * (per_sample * at as f32).exp();
     }
     let energy: f32 = response.iter().map(|value| value * value).sum();

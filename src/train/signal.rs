@@ -89,7 +89,7 @@ impl Colour {
     pub(crate) fn at(&self, frequency: f32) -> f32 {
         // Knots lie closer together at the bottom, as ears do.
         let place = frequency.clamp(0.0, 1.0).sqrt() * (self.knots.len() - 1) as f32 * 0.9999;
-        let (below, part) = (place as usize, place.fract());
+        let (below, part) = (whole(place), place.fract());
         let level = self.knots[below] * (1.0 - part) + self.knots[below + 1] * part;
         (level - self.slope * (frequency + 0.004).ln()).exp()
     }
@@ -97,25 +97,37 @@ impl Colour {
 
 /// Band-limited resampling: one sample out for every `step` in.
 pub(crate) fn resampled(samples: &[f32], step: f32) -> Vec<f32> {
-    const HALF: isize = 12;
+    const HALF: usize = 12;
     let cut = (1.0 / step).min(1.0) * 0.94;
-    let mut out = Vec::with_capacity((samples.len() as f32 / step) as usize);
+    let mut out = Vec::with_capacity(whole(samples.len() as f32 / step));
     for index in 0.. {
-        let place = f64::from(step) * f64::from(index);
-        let centre = place.floor() as isize;
-        if centre >= samples.len() as isize {
+        let (centre, part) = place(f64::from(step) * f64::from(index));
+        if centre >= samples.len() {
             break;
         }
-        let part = (place - place.floor()) as f32;
-        let taps = (1 - HALF..=HALF).filter_map(|tap| {
-            let sample = samples.get(usize::try_from(centre + tap).ok()?)?;
-            let away = tap as f32 - part;
+        let taps = (0..2 * HALF).filter_map(|tap| {
+            let sample = samples.get((centre + tap + 1).checked_sub(HALF)?)?;
+            let away = tap as f32 - (HALF - 1) as f32 - part;
             let window = 0.5 + 0.5 * (away / (HALF as f32 + 0.5) * std::f32::consts::PI).cos();
             Some(sample * window * cut * sinc(cut * away))
         });
         out.push(taps.sum());
     }
     out
+}
+
+/// A place in a signal: the sample before it, and how far behind that it is.
+fn place(samples: f64) -> (usize, f32) {
+    #[expect(clippy::cast_possible_truncation, reason = "no signal is that long, and a part may be rounded")]
+    let split = (samples as usize, samples.fract() as f32);
+    split
+}
+
+/// The whole part; 0 for what is below.
+pub(crate) fn whole(value: f32) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "lengths and places, all far from the limits")]
+    let whole = value as usize;
+    whole
 }
 
 fn sinc(x: f32) -> f32 {
@@ -125,12 +137,11 @@ fn sinc(x: f32) -> f32 {
 
 /// `length` values from `samples`, read at a speed that `speed` tells sample by sample (about 1), by cubic interpolation.
 pub(crate) fn warped(samples: &[f32], length: usize, mut speed: impl FnMut(usize) -> f32) -> Vec<f32> {
-    let mut place = 1.0_f64;
+    let mut reading = 1.0;
     (0..length)
         .map(|index| {
-            let at = place as usize;
-            let part = (place - at as f64) as f32;
-            place += f64::from(speed(index));
+            let (at, part) = place(reading);
+            reading += f64::from(speed(index));
             let Some(&[a, b, c, d]) = samples.get(at - 1..at + 3).and_then(|four| four.first_chunk()) else {
                 return 0.0;
             };

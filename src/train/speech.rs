@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::random::Random;
 use super::sentences::sentence;
-use super::signal::resampled;
+use super::signal::{resampled, whole};
 use super::{SAMPLE_RATE_HZ, TrainError};
 
 /// Whose rules of pronunciation are used; the text is always the same kind of English.
@@ -205,8 +205,10 @@ fn utter(random: &mut Random) -> Result<Vec<i16>, TrainError> {
     let peak = samples.iter().fold(1e-3_f32, |peak, sample| peak.max(sample.abs()));
     samples.iter_mut().for_each(|sample| *sample *= 0.7 / peak);
     let pause = random.between(0.0, 1.0).powi(3) * 1.8 * SAMPLE_RATE_HZ as f32;
-    samples.extend(std::iter::repeat_n(0.0, pause as usize));
-    Ok(samples.iter().map(|sample| (sample * 32767.0) as i16).collect())
+    samples.extend(std::iter::repeat_n(0.0, whole(pause)));
+    #[expect(clippy::cast_possible_truncation, reason = "quantised to the range of the target")]
+    let quantised = |sample: &f32| (sample * 32767.0) as i16;
+    Ok(samples.iter().map(quantised).collect())
 }
 
 /// Samples at 22,050 Hz, full scale 1.

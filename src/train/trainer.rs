@@ -175,10 +175,13 @@ impl Trainer {
             losses.push(self.step(&batch)?);
             report(Report::Step(self.progress.step, losses[losses.len() - 1]));
             if self.progress.step.is_multiple_of(self.mark_every) || self.progress.step == self.progress.steps {
-                let training = losses.drain(..).collect::<Vec<_>>();
-                let training = training.iter().sum::<f64>() / training.len() as f64;
-                let mark = Mark { step: self.progress.step, training, validation: self.judge(&judged) };
-                self.progress.history.push(mark);
+                let training = losses.iter().sum::<f64>() / losses.len() as f64;
+                losses.clear();
+                self.progress.history.push(Mark {
+                    step: self.progress.step,
+                    training,
+                    validation: self.judge(&judged),
+                });
                 self.progress.seconds += std::mem::replace(&mut since, Instant::now()).elapsed().as_secs_f64();
                 self.save()?;
                 report(Report::Marked(&self.progress));
