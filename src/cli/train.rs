@@ -67,7 +67,7 @@ pub(super) struct DenoiserArguments {
     #[arg(long, default_value_t = 1, conflicts_with = "resume", help_heading = "Training")]
     seed: u64,
 
-    /// Steps until the learning rate has come down [default: 10000, or what the checkpoint says].
+    /// Steps until the learning rate has come down [default: 12000, or what the checkpoint says].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
     steps: Option<u32>,
 
@@ -136,7 +136,7 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
     Ok(Trainer::new(&TrainOptions {
         directory: directory.clone(),
         seed: arguments.seed,
-        steps: steps.unwrap_or(10_000),
+        steps: steps.unwrap_or(12_000),
         sequences: arguments.clips as usize,
         speech_seconds: arguments.speech as usize,
         learning_rate: arguments.learning_rate,

@@ -14,7 +14,7 @@ const COMPRESSION: f32 = 0.3;
 const MAGNITUDES: f32 = 0.8;
 /// How much worse it is to take speech away than to leave noise: speech of real people is not quite what was learned, and
 /// what is in doubt should stay.
-const TAKEN: f32 = 4.0;
+const TAKEN: f32 = 3.0;
 /// Weight of the compressed terms.
 const COMPRESSED: f32 = 100.0;
 /// Weight of the error's energy, in bels.

@@ -42,14 +42,15 @@ impl Maker {
 
     fn kind(&self, speech: &Speech, of: Use, random: &mut Random) -> Vec<f32> {
         match random.below(24) {
-            0..=7 => self.coloured(random),
-            8..=15 => self.texture(random),
-            16..=18 => babble(speech, of, random),
-            19 => self.hum(random),
-            20 => self.engine(random),
-            21 if random.chance(0.5) => self.music(random),
-            21 => self.sweeps(random),
-            22 => impacts(random),
+            0..=9 => self.coloured(random),
+            10..=16 => self.texture(random),
+            17..=19 => babble(speech, of, random),
+            20 => self.hum(random),
+            21 => self.engine(random),
+            22 if random.chance(0.5) => self.music(random),
+            22 => self.sweeps(random),
+            // Few of these: plosives and lips of real speakers are not far from them.
+            _ if random.chance(0.5) => impacts(random),
             _ => crackle(random),
         }
     }
@@ -82,8 +83,8 @@ impl Maker {
         let layers: Vec<(Vec<f32>, Vec<f32>)> = (0..2 + random.below(5))
             .map(|_| {
                 let colour = Colour::new(random.between(4.0, 24.0), slope, random);
-                let spacing = whole(random.between_log(1.0, 60.0));
-                let (depth, base) = (random.between(0.2, 2.0), random.between(-2.0, 0.0));
+                let spacing = whole(random.between_log(3.0, 80.0));
+                let (depth, base) = (random.between(0.1, 1.2), random.between(-2.0, 0.0));
                 let times = wander(windows, spacing, random).iter().map(|slow| (base + depth * slow).exp()).collect();
                 ((0..WINDOW / 2).map(|bin| colour.at(bin as f32 / (WINDOW / 2) as f32)).collect(), times)
             })

@@ -22,6 +22,7 @@ fn speech(seconds: usize) -> Vec<i16> {
     while samples.len() < seconds * SAMPLE_RATE_HZ {
         let (pitch, length) = (random.between(80.0, 250.0), 2000 + random.below(4000));
         let pulse = |index: usize| (index as f32 * pitch / SAMPLE_RATE_HZ as f32).fract() - 0.5;
+        #[expect(clippy::cast_possible_truncation, reason = "far from the limits of the target")]
         samples.extend((0..length).map(|index| (pulse(index) * 20_000.0) as i16));
         samples.extend(std::iter::repeat_n(0, random.below(2000)));
     }
@@ -161,6 +162,7 @@ fn the_losss_gradient_is_its_slope() {
     // Along the slope itself, since one bin of so many moves the loss by less than its rounding.
     let length = slope.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
     let step = 1e-3 / length.sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "the mask is f32")]
     let at = |factor: f64| {
         let mut moved: Vec<f32> =
             mask.iter().zip(&slope).map(|(mask, slope)| mask + (factor * f64::from(*slope)) as f32).collect();
