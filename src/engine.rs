@@ -49,6 +49,6 @@ impl Engine {
 
     /// The same, with buckets and the gate's place chosen.
     pub fn compile_with(&self, graph: &Graph, options: &PlanOptions) -> Result<Plan> {
-        Plan::new(self.device.as_ref(), graph, options)
+        Plan::new(&self.device, graph, options)
     }
 }

@@ -101,6 +101,10 @@ pub enum Error {
     /// A model that cannot be used.
     #[error(transparent)]
     Model(#[from] crate::stage::denoise::model::ModelError),
+
+    /// Signals that cannot be measured.
+    #[error(transparent)]
+    Quality(#[from] crate::quality::QualityError),
 }
 
 impl Error {

@@ -9,24 +9,24 @@ use crate::compare::relative_l2;
 use crate::signals::noise;
 
 /// A folder of its own for each test.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder should be possible"))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).expect("the folder should be writable");
         path
     }
 
-    fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.path()).expect("the folder should be readable");
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
@@ -35,7 +35,7 @@ impl Folder {
     }
 }
 
-fn auricle<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn auricle<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auricle"));
     command.args(arguments).env("AURICLE_LOG", "warn").env("XDG_CACHE_HOME", std::env::temp_dir());
     command
@@ -49,12 +49,12 @@ fn run(input: &Path, output: &Path, more: &[&str]) -> Output {
     command.output().expect("the program should start")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Asserts that it failed with this exit code and one line that names every one of `needles`.
-fn assert_refused(output: &Output, code: i32, needles: &[&str]) {
+pub(crate) fn assert_refused(output: &Output, code: i32, needles: &[&str]) {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "exit code; it said: {message}");
     assert_eq!(message.trim_end().lines().count(), 1, "one line: {message}");
@@ -64,14 +64,14 @@ fn assert_refused(output: &Output, code: i32, needles: &[&str]) {
     assert!(output.stdout.is_empty(), "nothing on standard output: {}", text(&output.stdout));
 }
 
-fn assert_done(output: &Output) -> String {
+pub(crate) fn assert_done(output: &Output) -> String {
     let message = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "exit code; it said: {message}");
     message
 }
 
 /// A canonical WAV file.
-fn wav(format_tag: u16, bits: u16, channels: u16, rate: u32, data: &[u8]) -> Vec<u8> {
+pub(crate) fn wav(format_tag: u16, bits: u16, channels: u16, rate: u32, data: &[u8]) -> Vec<u8> {
     let block = channels * bits / 8;
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((36 + data.len() as u32).to_le_bytes());
@@ -88,7 +88,7 @@ fn wav(format_tag: u16, bits: u16, channels: u16, rate: u32, data: &[u8]) -> Vec
     bytes
 }
 
-fn float_bytes(samples: &[f32]) -> Vec<u8> {
+pub(crate) fn float_bytes(samples: &[f32]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 

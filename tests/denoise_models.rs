@@ -55,7 +55,7 @@ pub(crate) fn with_part(mut description: Description, basis: Basis, layers: Laye
 /// The same with factors on the outputs of all layers.
 pub(crate) fn scaled(mut description: Description) -> Description {
     description.parts.iter_mut().flat_map(|part| &mut part.layers).for_each(|layer| layer.scaled = true);
-    description.name.push_str(", scaled");
+    description.name.push_str("-scaled");
     description
 }
 
@@ -88,14 +88,14 @@ pub(crate) fn small_descriptions() -> Vec<Description> {
     let dtln = with_part(dtln, Learned { size: 40 }, &[(NORM, 40), (Lstm, 20), (SIGMOID, 40)]);
     let nsnet = description("nsnet-like", 320, 160, Window::SqrtHann);
     let nsnet = with_part(nsnet, Spectrum(LOG10_POWER), &[(RELU, 20), (Gru, 33), (Gru, 7), (TANH, 20), (SIGMOID, 161)]);
-    let thirds = description("three windows overlap", 96, 32, Window::SqrtHannPeriodic);
+    let thirds = description("three-windows-overlap", 96, 32, Window::SqrtHannPeriodic);
     let thirds = with_part(thirds, Spectrum(LOG_MAGNITUDE), &[(NORM, 49), (Lstm, 7), (Gru, 20), (SIGMOID, 49)]);
-    let short = description("short windows", 64, 32, Window::SqrtHann);
+    let short = description("short-windows", 64, 32, Window::SqrtHann);
     let short = with_part(short, Spectrum(LOG10_POWER), &[(LINEAR, 5), (Lstm, 1), (SIGMOID, 33)]);
-    let apart = description("windows side by side", 64, 64, Window::Rectangular);
+    let apart = description("windows-side-by-side", 64, 64, Window::Rectangular);
     let apart = with_part(apart, Learned { size: 20 }, &[(Gru, 20), (SIGMOID, 20)]);
     let apart = with_part(apart, magnitude, &[(SIGMOID, 33)]);
-    let large = description("more units than a workgroup", 64, 32, Window::SqrtHannPeriodic);
+    let large = description("more-units-than-a-workgroup", 64, 32, Window::SqrtHannPeriodic);
     let large = with_part(large, magnitude, &[(Lstm, 257), (Gru, 300), (SIGMOID, 33)]);
     let all = [dtln, nsnet, thirds, short, apart, large];
     all.iter().cloned().chain(all.iter().take(3).cloned().map(scaled)).collect()

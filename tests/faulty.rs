@@ -50,7 +50,7 @@ fn a_rejected_push_changes_nothing() {
     for mode in [FilterMode::Block, FilterMode::Seamless] {
         for (name, plan) in plans(&filtered(shape, mode, Faulty::Reject), &[8]) {
             let run = |with_fault: bool| {
-                let (mut session, mut output) = (plan.session(2), RunOutput::new(Layout::Dense));
+                let (mut session, mut output) = (plan.session(2).expect("a session"), RunOutput::new(Layout::Dense));
                 let mut floats = Vec::new();
                 let mut keep = |output: &RunOutput| floats.extend_from_slice(output.dense("out").expect("it is there"));
                 session.push(&[first], &mut output).expect("the push should succeed");

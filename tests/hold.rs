@@ -77,7 +77,7 @@ fn a_finished_session_forgets() {
     let loud = bursts(64, 1, 1, |_| true);
     let silent = vec![0.0; 64];
     for (name, plan) in plans(&graph(SHAPE, gate(5)), &[4]) {
-        let mut session = plan.session(1);
+        let mut session = plan.session(1).expect("a session");
         let mut output = auricle::RunOutput::default();
         session.push(&[&loud], &mut output).expect("the push should succeed");
         session.push(&[&silent], &mut output).expect("the push should succeed");

@@ -25,7 +25,7 @@ pub(crate) fn push_in_pieces(plan: &Plan, samples: &[f32], channels: usize, leng
     let floats = plan.inputs()[0].1.floats();
     let frames = samples.len() / floats / channels;
     let mut pieces = Pieces { states: vec![Vec::new(); channels], floats: vec![Vec::new(); channels] };
-    let mut session = plan.session(channels);
+    let mut session = plan.session(channels).expect("a session");
     let mut output = RunOutput::new(Layout::Dense);
     let mut begin = 0;
     for length in lengths.iter().cycle() {

@@ -63,6 +63,9 @@ mod denoise_models;
 /// What a denoiser computes, in f64.
 mod denoise_oracle;
 
+/// Denoisers through the door that embedders come in by.
+mod denoise;
+
 /// Which device is opened.
 mod devices;
 
@@ -87,9 +90,28 @@ mod round_trip;
 /// What a sink leaves behind.
 mod sink;
 
+/// Other sample rates, there and back.
+mod resample;
+
+/// The measures, against published implementations; the baselines.
+mod quality;
+/// Model files.
+mod model;
+
+/// Published networks.
+#[cfg(feature = "cli")]
+mod import;
+
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// `auricle eval`.
+#[cfg(feature = "cli")]
+mod eval;
+/// `auricle model`.
+#[cfg(feature = "cli")]
+mod model_cli;
 
 /// The package itself.
 mod package;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::format::SampleFormat;
+use super::denoise::{CHOICES, DenoiseSettings, whole_rate};
+use crate::format::{SampleFormat, SignalSpec};
 use crate::stage::source::SourceHints;
 use crate::{
-    DeviceChoice, Domain, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Graph, Measure, PhiResolvent, Quiet,
-    Threshold, Wavenumber,
+    Denoise, DeviceChoice, Domain, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Graph, Level, Measure,
+    PhiResolvent, Precision, Quiet, Threshold, Wavenumber,
 };
 
 const DETAILS: &str = "\
@@ -16,13 +17,16 @@ Formats: WAV (8, 16, 24, 32-bit integer, 32 and 64-bit float, any rate and numbe
 IQ as .cf32 .cs16 .cs8 .cu8, and SigMF pairs (give the .sigmf-meta file). The output has the length, rate, channels
 and format of the input, to the sample; its extension chooses another container. `-` is a pipe of raw samples.
 
-Data flows: source -> gate -> filter -> sink.
-  gate    A frame whose loudest sample is above the threshold is live; so are the --hold frames after it.
-  filter  Live frames are smoothed: each frequency is multiplied by 1 / (1 + phi k^2).
+Data flows: source -> gate -> filter -> denoise -> sink.
+  gate     A frame whose loudest sample is above the threshold is live; so are the --hold frames after it.
+  filter   Live frames are smoothed: each frequency is multiplied by 1 / (1 + phi k^2).
+  denoise  A recurrent network takes out of the spectrum of speech what is noise. Signals at another rate than the
+           network's are resampled around it; what is above its band is left out.
 
 Examples:
   auricle run noisy.wav -o clean.wav --picture before-after.png
-  auricle run noisy.wav -o gated.wav --filter off --gate -45dB --hold 4
+  auricle run noisy.wav -o clean.wav --denoise dtln.safetensors --precision int8
+  auricle run noisy.wav -o gated.wav --denoise off --filter off --gate -45dB --hold 4
   auricle run band.sigmf-meta -o quieter.sigmf-meta --wavenumber radians --phi 0.5
   auricle run capture.bin --format cu8 --sample-rate 2e6 -o out.cu8 --gate off --wavenumber nyquist
   auricle run - --format f32 --sample-rate 16000 -o - < in.f32 > out.f32";
@@ -60,9 +64,10 @@ pub(super) struct RunArguments {
     #[arg(long, default_value = "reject", value_enum, help_heading = "Gate")]
     faulty: FaultyArgument,
 
-    /// `seamless` filters each channel as a whole, `block` each frame alone.
-    #[arg(long, default_value = "seamless", value_enum, help_heading = "Filter")]
-    filter: FilterArgument,
+    /// `seamless` filters each channel as a whole, `block` each frame alone. Unless set: `off` where a denoiser runs,
+    /// which hears no better for it, else `seamless`.
+    #[arg(long, value_enum, help_heading = "Filter")]
+    filter: Option<FilterArgument>,
 
     /// Strength of the filter, above 0; the golden ratio unless set. A very large one reaches beyond a frame, and then
     /// needs longer frames or `--filter block`.
@@ -73,6 +78,14 @@ pub(super) struct RunArguments {
     /// radians per sample strongest (0.06).
     #[arg(long, default_value = "cycles", value_enum, help_heading = "Filter")]
     wavenumber: WavenumberArgument,
+
+    /// The network that takes the noise out of speech: the one that is built in, none, or a model file. Unless set:
+    /// `builtin` for real signals of 4 to 384 kHz, `off` for others.
+    #[arg(long, value_name = CHOICES, help_heading = "Denoiser")]
+    denoise: Option<String>,
+
+    #[command(flatten)]
+    denoise_settings: DenoiseSettings,
 
     /// Samples in a frame: a power of two, 64 to 4096.
     #[arg(long, default_value_t = 1024, value_name = "N")]
@@ -150,7 +163,9 @@ pub(super) struct RunConfig {
     pub(super) output: PathBuf,
     pub(super) hints: SourceHints,
     pub(super) gate: Gate,
-    pub(super) filter: Option<PhiResolvent>,
+    filter: Option<FilterArgument>,
+    phi_resolvent: PhiResolvent,
+    denoise: DenoiseChoice,
     pub(super) frame_len: usize,
     pub(super) engine: EngineOptions,
     pub(super) picture: Option<PathBuf>,
@@ -170,6 +185,8 @@ pub(super) struct Settings {
     filter: &'static str,
     phi: f64,
     wavenumber: Wavenumber,
+    /// None when there was none.
+    pub(super) denoise: Option<DenoiseReport>,
     device: String,
 }
 
@@ -181,9 +198,13 @@ impl Settings {
             Wavenumber::Nyquist => "nyquist",
             Wavenumber::Radians => "radians",
         };
-        match self.filter {
-            "off" => format!("gate {}, no filter", self.gate),
-            mode => format!("gate {}, {mode} filter, phi {:.3}, k in {unit}", self.gate, self.phi),
+        let filter = match self.filter {
+            "off" => "no filter".to_owned(),
+            mode => format!("{mode} filter, phi {:.3}, k in {unit}", self.phi),
+        };
+        match &self.denoise {
+            None => format!("gate {}, {filter}", self.gate),
+            Some(denoise) => format!("gate {}, {filter}, denoised by {}", self.gate, denoise.model),
         }
     }
 }
@@ -202,11 +223,6 @@ impl RunConfig {
             FaultyArgument::Reject => (Faulty::Reject, "reject"),
             FaultyArgument::Silence => (Faulty::Silence, "silence"),
         };
-        let (mode, filter_name) = match arguments.filter {
-            FilterArgument::Seamless => (Some(FilterMode::Seamless), "seamless"),
-            FilterArgument::Block => (Some(FilterMode::Block), "block"),
-            FilterArgument::Off => (None, "off"),
-        };
         let wavenumber = match arguments.wavenumber {
             WavenumberArgument::Cycles => Wavenumber::Cycles,
             WavenumberArgument::Nyquist => Wavenumber::Nyquist,
@@ -214,17 +230,25 @@ impl RunConfig {
         };
         let gate = Gate { threshold: threshold(&arguments.gate)?, hold: arguments.hold, quiet, faulty };
         gate.check().context("--gate")?;
-        let filter = mode.map(|mode| PhiResolvent {
+        let phi_resolvent = PhiResolvent {
             phi: arguments.phi,
             wavenumber,
-            mode,
+            mode: if matches!(arguments.filter, Some(FilterArgument::Block)) {
+                FilterMode::Block
+            } else {
+                FilterMode::Seamless
+            },
             measure: Measure::Coherence,
             ..PhiResolvent::default()
-        });
+        };
         FrameShape::real(arguments.frame_len).check().context("--frame-len")?;
-        if let Some(filter) = &filter {
-            filter.check(FrameShape::real(arguments.frame_len)).context("--filter")?;
+        if !matches!(arguments.filter, Some(FilterArgument::Off)) {
+            phi_resolvent.check(FrameShape::real(arguments.frame_len)).context("--filter")?;
         }
+        let denoise = match &arguments.denoise {
+            None => DenoiseChoice::WhereItFits(arguments.denoise_settings.denoiser("builtin")?),
+            Some(choice) => DenoiseChoice::Asked(arguments.denoise_settings.denoiser(choice)?),
+        };
         let format = arguments.format.as_deref().map(str::parse::<SampleFormat>).transpose()?;
         let device: DeviceChoice = match arguments.device.parse() {
             Ok(device) => device,
@@ -235,7 +259,9 @@ impl RunConfig {
             output: arguments.output.clone(),
             hints: SourceHints { format, sample_rate_hz: arguments.sample_rate, channels: arguments.channels },
             gate,
-            filter,
+            filter: arguments.filter,
+            phi_resolvent,
+            denoise,
             frame_len: arguments.frame_len,
             engine: EngineOptions { device, threads: arguments.threads, ..EngineOptions::default() },
             picture: arguments.picture.clone(),
@@ -246,26 +272,135 @@ impl RunConfig {
                 hold: arguments.hold,
                 quiet: quiet_name,
                 faulty: faulty_name,
-                filter: filter_name,
+                filter: "off",
                 phi: arguments.phi,
                 wavenumber,
+                denoise: None,
                 device: arguments.device.clone(),
             },
         })
     }
 
-    /// The graph that an app would embed.
-    pub(super) fn graph(&self, domain: Domain) -> Graph {
-        let shape = match domain {
+    /// What runs on this signal, now that it is known.
+    pub(super) fn stages(&self, spec: &SignalSpec) -> Result<Stages> {
+        let denoise = self.denoise.for_signal(spec)?;
+        let filter = match (self.filter, &denoise) {
+            (Some(FilterArgument::Off), _) | (None, Some(_)) => None,
+            _ => Some(self.phi_resolvent),
+        };
+        let shape = match spec.domain() {
             Domain::Real => FrameShape::real(self.frame_len),
             Domain::Complex => FrameShape::complex(self.frame_len),
         };
-        let gated = Graph::new().input("input", shape).gate("gate", "input", self.gate);
-        match &self.filter {
-            None => gated.output(OUTPUT, "gate"),
-            Some(filter) => {
-                gated.filter("filter", "gate", *filter).output(OUTPUT, "filter").output(POWERS, "filter.powers")
+        Ok(Stages { shape, gate: self.gate, filter, denoise })
+    }
+}
+
+/// Which denoiser was chosen, and how.
+#[derive(Debug)]
+enum DenoiseChoice {
+    /// By the user.
+    Asked(Option<Denoise>),
+    /// By nobody: where it cannot run, it does not.
+    WhereItFits(Option<Denoise>),
+}
+
+/// Sample rates at which a denoiser for speech is the default.
+const SPEECH_RATES_HZ: std::ops::RangeInclusive<f64> = 4e3..=384e3;
+
+impl DenoiseChoice {
+    fn for_signal(&self, spec: &SignalSpec) -> Result<Option<Denoise>> {
+        let (denoise, asked) = match self {
+            Self::Asked(denoise) => (denoise, true),
+            Self::WhereItFits(denoise) => (denoise, false),
+        };
+        let Some(denoise) = denoise else { return Ok(None) };
+        if spec.domain() == Domain::Complex {
+            if asked {
+                bail!("--denoise is for real signals, and this one is complex (IQ); pass --denoise off");
             }
+            return Ok(None);
+        }
+        let Some(sample_rate_hz) = spec.sample_rate_hz else {
+            if asked {
+                bail!("--denoise needs to know the sample rate; pass --sample-rate");
+            }
+            tracing::warn!("not denoised, since the sample rate is unknown; pass --sample-rate, or --denoise off");
+            return Ok(None);
+        };
+        let fits = SPEECH_RATES_HZ.contains(&sample_rate_hz) && sample_rate_hz.fract() == 0.0;
+        if !asked && !fits {
+            return Ok(None);
+        }
+        Ok(Some(Denoise { sample_rate_hz: Some(whole_rate(sample_rate_hz)?), ..denoise.clone() }))
+    }
+}
+
+/// The stages of one run.
+#[derive(Debug)]
+pub(super) struct Stages {
+    shape: FrameShape,
+    gate: Gate,
+    filter: Option<PhiResolvent>,
+    pub(super) denoise: Option<Denoise>,
+}
+
+impl Stages {
+    /// The graph that an app would embed.
+    pub(super) fn graph(&self) -> Graph {
+        let mut graph = Graph::new().input("input", self.shape).gate("gate", "input", self.gate);
+        let mut last = "gate";
+        if let Some(filter) = &self.filter {
+            graph = graph.filter("filter", last, *filter).output(POWERS, "filter.powers");
+            last = "filter";
+        }
+        if let Some(denoise) = &self.denoise {
+            graph = graph.denoise("denoise", last, denoise.clone());
+            last = "denoise";
+        }
+        graph.output(OUTPUT, last)
+    }
+
+    /// The settings as they came to be.
+    pub(super) fn settle(&self, settings: &mut Settings) {
+        settings.filter = match self.filter.map(|filter| filter.mode) {
+            None => "off",
+            Some(FilterMode::Block) => "block",
+            Some(FilterMode::Seamless) => "seamless",
+        };
+        settings.denoise = self.denoise.as_ref().map(DenoiseReport::new);
+    }
+}
+
+/// The denoiser that ran.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct DenoiseReport {
+    pub(super) model: String,
+    version: String,
+    precision: Precision,
+    strength: f32,
+    level: Level,
+    mask_floor_db: Option<f32>,
+    /// Of the network: how long a sample takes through it when no time is spent on computing.
+    pub(super) latency_ms: f64,
+    model_rate_hz: u32,
+    /// From one window to the next.
+    pub(super) hop_ms: f64,
+}
+
+impl DenoiseReport {
+    fn new(denoise: &Denoise) -> Self {
+        let description = denoise.model.description();
+        Self {
+            model: description.name.clone(),
+            version: description.version.clone(),
+            precision: denoise.precision,
+            strength: denoise.strength,
+            level: denoise.level,
+            mask_floor_db: denoise.mask_floor_db.or(description.mask_floor_db),
+            latency_ms: 1e3 * description.latency().as_secs_f64(),
+            model_rate_hz: description.sample_rate_hz,
+            hop_ms: 1e3 * description.hop as f64 / f64::from(description.sample_rate_hz),
         }
     }
 }

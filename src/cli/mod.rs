@@ -5,7 +5,13 @@
 
 mod config;
 
+mod denoise;
+
 mod devices;
+
+mod eval;
+
+mod model;
 
 mod progress;
 
@@ -16,6 +22,7 @@ mod run;
 #[cfg(feature = "train")]
 mod train;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser};
@@ -26,7 +33,9 @@ Examples:
   auricle run noisy.wav -o clean.wav --picture p.png and draw it before and after
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
+  auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
   auricle devices                                    what can run here, and which one `auto` takes
+  auricle model show dtln.safetensors                what a denoiser is, and what it costs
 
 `auricle help run` explains every option.";
 
@@ -43,6 +52,8 @@ struct Arguments {
 enum Command {
     /// Clean a recording or a stream.
     Run(Box<config::RunArguments>),
+    /// Measure how good cleaned recordings are, against clean ones and beside two baselines.
+    Eval(Box<eval::EvalArguments>),
     /// List the processors that can run here, and say which one `auto` takes.
     Devices {
         /// Print one JSON object.
@@ -53,6 +64,9 @@ enum Command {
     #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(train::TrainCommand),
+    /// Look at a model file, or make one of a published network.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Print a completion script for a shell: `auricle completions bash > /etc/bash_completion.d/auricle`.
     Completions {
         /// The shell.
@@ -69,9 +83,14 @@ pub fn main() -> ExitCode {
             Ok(config) => run::run(&config),
             Err(error) => return complain(&error, 2),
         },
+        Command::Eval(arguments) => match eval::EvalConfig::new(&arguments) {
+            Ok(config) => eval::eval(&config),
+            Err(error) => return complain(&error, 2),
+        },
         Command::Devices { json } => devices::devices(json),
         #[cfg(feature = "train")]
         Command::Train(command) => train::train(&command),
+        Command::Model(command) => model::model(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
             Ok(())
@@ -87,6 +106,15 @@ pub fn main() -> ExitCode {
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
     eprintln!("auricle: {error:#}");
     ExitCode::from(code)
+}
+
+/// Prints what was asked for. A reader that has seen enough, as `head` has, is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Warnings and errors to standard error; `AURICLE_LOG=debug` shows more.

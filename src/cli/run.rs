@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig};
+use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig, Settings};
 use super::progress::{Interrupt, Progress};
 use super::report::{Report, StageReport};
 use crate::format::pending::PendingFile;
@@ -26,6 +26,8 @@ use crate::{Engine, FrameCounts, Layout, RunOutput, Session};
 
 /// Floats in a block of a file: enough to fill the largest bucket of a GPU.
 const BLOCK_FLOATS: usize = 2 << 20;
+/// The same where a denoiser runs, which takes longer, and keeps more copies: so that progress is seen.
+const DENOISED_BLOCK_FLOATS: usize = 1 << 18;
 /// Floats in one frame of all channels, at most: so memory stays bounded, whatever the number of channels.
 const LARGEST_BLOCK_FLOATS: usize = 8 << 20;
 /// Signal in a block of a pipe: somebody may be listening at its other end.
@@ -44,15 +46,18 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let total = source.total_samples();
     let options = SinkOptions { force: config.force, ..SinkOptions::default() };
     let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
-    sink.set_settings(serde_json::to_value(&config.settings)?);
+    let stages = config.stages(&spec)?;
+    let mut settings = config.settings.clone();
+    stages.settle(&mut settings);
+    sink.set_settings(serde_json::to_value(&settings)?);
     let picture = open_picture(config, &template.inputs, &sink)?;
     interrupt.clean_up(sink.files().into_iter().chain(&picture).map(|file| file.temporary().to_owned()).collect());
 
     let engine = Engine::open(&config.engine)?;
-    let plan = engine.compile(&config.graph(spec.domain()))?;
-    let mut cleaning = Cleaning::new(config, &spec, total, plan.session(spec.channels), sink);
+    let plan = engine.compile(&stages.graph())?;
+    let mut cleaning = Cleaning::new(config, settings, &spec, total, plan.session(spec.channels)?, sink);
     let is_pipe = config.input == Path::new("-");
-    let block_frames = block_frames(config, &spec, is_pipe);
+    let block_frames = block_frames(config, &spec, is_pipe, stages.denoise.is_some());
     let blocks = Blocks::read(source, block_frames * config.frame_len * spec.floats_per_sample_time())?;
     let progress = Progress::new(total, spec.sample_rate_hz);
     while let Some(block) = blocks.next(&interrupt)? {
@@ -105,8 +110,9 @@ fn check_memory(config: &RunConfig, spec: &SignalSpec) -> Result<()> {
     )
 }
 
-fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool) -> usize {
-    let most = (BLOCK_FLOATS / (config.frame_len * spec.floats_per_sample_time())).max(1);
+fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool, is_denoised: bool) -> usize {
+    let floats = if is_denoised { DENOISED_BLOCK_FLOATS } else { BLOCK_FLOATS };
+    let most = (floats / (config.frame_len * spec.floats_per_sample_time())).max(1);
     if !is_pipe {
         return most;
     }
@@ -189,6 +195,7 @@ impl Blocks {
 /// The work on one signal.
 struct Cleaning<'a> {
     config: &'a RunConfig,
+    settings: Settings,
     spec: &'a SignalSpec,
     session: Session,
     sink: Sink,
@@ -206,10 +213,18 @@ struct Cleaning<'a> {
 }
 
 impl<'a> Cleaning<'a> {
-    fn new(config: &'a RunConfig, spec: &'a SignalSpec, total: Option<u64>, session: Session, sink: Sink) -> Self {
+    fn new(
+        config: &'a RunConfig,
+        settings: Settings,
+        spec: &'a SignalSpec,
+        total: Option<u64>,
+        session: Session,
+        sink: Sink,
+    ) -> Self {
         let spectrogram = || Spectrogram::new(spec.sample_rate_hz, spec.domain(), total);
         Self {
             config,
+            settings,
             spec,
             session,
             sink,
@@ -291,7 +306,7 @@ impl<'a> Cleaning<'a> {
             wall_s,
             frames_per_s: self.frames.total as f64 / wall_s,
             realtime_factor: signal_s.map(|signal_s| signal_s / wall_s),
-            settings: self.config.settings.clone(),
+            settings: self.settings.clone(),
         })
     }
 
@@ -303,7 +318,7 @@ impl<'a> Cleaning<'a> {
             title: &self.config.input.file_name().unwrap_or_default().to_string_lossy(),
             subtitle: &subtitle(self.spec, self.samples, &engine.device().name),
             before: "",
-            after: &self.config.settings.summary(),
+            after: &self.settings.summary(),
         };
         file.write_all(&picture::draw(&before, &after, &labels).context("drawing the picture")?)?;
         Ok(file)

@@ -201,3 +201,15 @@ fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
         features: features.flat_map(|feature| feature.iter_names().map(|(name, _)| name.to_lowercase())).collect(),
     }
 }
+
+/// Every adapter there is, opened, for tests of what lies below the public API.
+#[cfg(test)]
+pub(super) fn all_for_tests() -> Vec<GpuDevice> {
+    let host = HostPool::new(1).expect("one thread needs no pool");
+    let open = |(adapter, info): (wgpu::Adapter, DeviceInfo)| {
+        GpuDevice::open(&adapter, info, host.clone(), &PipelineCacheDir::Off).expect("the adapter should open")
+    };
+    let devices: Vec<GpuDevice> = adapters().into_iter().map(open).collect();
+    assert!(!devices.is_empty() || std::env::var_os("CI").is_none(), "CI needs a software adapter");
+    devices
+}

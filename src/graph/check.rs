@@ -6,7 +6,10 @@ use std::sync::Arc;
 use super::{CustomKernel, Graph, Node, NodeKind, gather_kernel};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
-use crate::recording::{BufferSpec, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
+use crate::recording::{
+    BufferSpec, DenoiseStep, GateStep, Kernel, Operand, OutputPort, Place, Program, Recording, Step,
+};
+use crate::stage::denoise::Denoise;
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate::Gate;
 
@@ -15,15 +18,15 @@ const POWERS: &str = ".powers";
 
 impl Graph {
     /// Checks the whole graph and compiles it.
-    pub(crate) fn record(&self) -> Result<Recording> {
+    pub(crate) fn record(&self) -> Result<Program> {
         let wiring = Wiring::new(&self.nodes)?;
         let order = wiring.flow_order()?;
         wiring.refuse_unused()?;
-        let mut recorder = Recorder::default();
+        let mut program = ProgramRecorder::default();
         for index in order {
-            recorder.node(&self.nodes[index])?;
+            program.node(&self.nodes[index])?;
         }
-        recorder.finish()
+        program.finish()
     }
 }
 
@@ -119,6 +122,62 @@ impl<'a> Wiring<'a> {
     }
 }
 
+/// Records nodes on either side of the denoiser.
+#[derive(Default)]
+struct ProgramRecorder {
+    first: Recorder,
+    denoise: Option<DenoiseStep>,
+    then: Recorder,
+}
+
+impl ProgramRecorder {
+    fn node(&mut self, node: &Node) -> Result<()> {
+        let follows = |source: &String| self.then.edges.contains_key(source);
+        let following = node.sources.iter().filter(|source| follows(source)).count();
+        match (&node.kind, following) {
+            (NodeKind::Denoise(denoise), 0) => self.denoise(node, denoise),
+            (NodeKind::Denoise(_), _) => self.refuse_second(node),
+            (_, 0) => self.first.node(node),
+            (NodeKind::Output, _) if self.denoise.as_ref().is_some_and(|step| step.node == node.sources[0]) => {
+                self.denoise.iter_mut().for_each(|step| step.outputs.push(node.name.clone()));
+                Ok(())
+            }
+            (_, following) if following == node.sources.len() => self.then.node(node),
+            _ => {
+                let problem = "some of what it reads comes after the denoiser, and some does not; those are not of the \
+                               same time";
+                Err(Error::graph(&node.name, problem))
+            }
+        }
+    }
+
+    fn denoise(&mut self, node: &Node, denoise: &Denoise) -> Result<()> {
+        if self.denoise.is_some() {
+            return self.refuse_second(node);
+        }
+        let edge = self.first.edge(&node.name, &node.sources[0])?;
+        denoise.check(edge.shape).map_err(|error| Error::graph(&node.name, error.to_string()))?;
+        // No node of the user's can have a dot in its name.
+        let source = format!("{}.source", node.name);
+        self.first.output(&Node { name: source.clone(), ..node.clone() }, edge)?;
+        self.then.input(node, edge.shape)?;
+        let outputs = Vec::new();
+        let (node, denoise) = (node.name.clone(), denoise.clone());
+        self.denoise = Some(DenoiseStep { node, source, shape: edge.shape, denoise, outputs });
+        Ok(())
+    }
+
+    fn refuse_second(&self, node: &Node) -> Result<()> {
+        let first = self.denoise.as_ref().map_or("", |step| &step.node);
+        Err(Error::graph(&node.name, format!("the graph already has the denoiser `{first}`")))
+    }
+
+    fn finish(self) -> Result<Program> {
+        let then = (!self.then.outputs.is_empty()).then(|| self.then.finish()).transpose()?;
+        Ok(Program { first: self.first.finish()?, denoise: self.denoise, then })
+    }
+}
+
 /// What an edge carries.
 #[derive(Clone, Copy)]
 struct Edge {
@@ -148,6 +207,7 @@ impl Recorder {
             NodeKind::Filter(filter) => self.filter(node, edges[0], filter),
             NodeKind::Kernel(kernel) => self.kernel(node, &edges, kernel),
             NodeKind::Output => self.output(node, edges[0]),
+            NodeKind::Denoise(_) => Err(Error::graph(&node.name, "a denoiser should stand between recordings")),
         }
     }
 
@@ -270,7 +330,7 @@ impl Recorder {
     fn finish(self) -> Result<Recording> {
         if let (Some(gate), Some(output)) = (&self.gate, &self.ungated_output) {
             let problem = format!("it does not depend on the gate `{}`; put it into a graph of its own", gate.node);
-            return Err(Error::graph(output, problem));
+            return Err(Error::graph(output.trim_end_matches(".source"), problem));
         }
         let (buffers, shared_memory) = share_memory(self.buffers, &self.steps, &self.outputs);
         Ok(Recording {
@@ -362,7 +422,7 @@ mod tests {
             graph = graph.kernel(&name, &[&source], copy_kernel());
             source = name;
         }
-        let recording = graph.output("out", &source).record().expect("the graph should compile");
+        let recording = graph.output("out", &source).record().expect("the graph should compile").first;
         assert_eq!(recording.buffers.len(), 7, "six results and the gathered input");
         assert_eq!(recording.shared_memory, [256, 256], "a chain needs two pieces: one read, one written");
         for step in &recording.steps {

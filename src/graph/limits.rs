@@ -53,9 +53,18 @@ pub(crate) fn resolve(
     wgsl: &str,
     constants: &[(String, f64)],
 ) -> Result<(naga::Module, naga::valid::ModuleInfo), String> {
-    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    resolve_with(wgsl, constants, naga::valid::Capabilities::empty())
+}
+
+/// The same with more capabilities.
+pub(crate) fn resolve_with(
+    wgsl: &str,
+    constants: &[(String, f64)],
+    capabilities: naga::valid::Capabilities,
+) -> Result<(naga::Module, naga::valid::ModuleInfo), String> {
+    use naga::valid::{ValidationFlags, Validator};
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
-    let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     let info = validator.validate(&module).map_err(|error| error.emit_to_string(wgsl))?;
     let constants = constants.iter().cloned().collect();
     let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, None, &constants)
@@ -76,8 +85,8 @@ pub(crate) mod inspect {
         let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("`{name}` should be a struct") };
         let word = |member: &naga::StructMember| {
             let inner = &module.types[member.ty].inner;
-            let is_u32 = *inner == naga::TypeInner::Scalar(naga::Scalar::U32);
-            assert!(is_u32, "`{name}` should hold words, not {inner:?}");
+            let words = [naga::Scalar::U32, naga::Scalar::F32].map(naga::TypeInner::Scalar);
+            assert!(words.contains(inner), "`{name}` should hold words, not {inner:?}");
             (member.name.clone().unwrap_or_default(), member.offset as usize)
         };
         (members.iter().map(word).collect(), *span as usize)

@@ -7,6 +7,7 @@ mod custom;
 pub(crate) mod limits;
 
 use crate::frame::FrameShape;
+use crate::stage::denoise::Denoise;
 use crate::stage::filter::PhiResolvent;
 use crate::stage::gate::Gate;
 
@@ -45,6 +46,7 @@ enum NodeKind {
     Input(FrameShape),
     Gate(Gate),
     Filter(PhiResolvent),
+    Denoise(Denoise),
     Kernel(CustomKernel),
     Output,
 }
@@ -71,6 +73,12 @@ impl Graph {
     #[must_use]
     pub fn filter(self, name: &str, source: &str, filter: PhiResolvent) -> Self {
         self.node(name, &[source], NodeKind::Filter(filter))
+    }
+
+    /// A denoiser. A graph has at most one; what follows it runs on every frame that it gives.
+    #[must_use]
+    pub fn denoise(self, name: &str, source: &str, denoise: Denoise) -> Self {
+        self.node(name, &[source], NodeKind::Denoise(denoise))
     }
 
     /// A kernel of your own.

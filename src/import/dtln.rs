@@ -33,12 +33,12 @@ const GATES_OF_ONNX: [usize; 4] = [0, 2, 3, 1];
 
 const PUBLISHED: [Published; 2] = [
     Published {
-        sha256: "",
+        sha256: "5dbcf55f40c5f574fd254edc073e786923fcec3a83a9a0a13b54cbc5676ed210",
         licence: "MIT, (c) 2020 Nils L. Westhausen",
         source: "https://github.com/breizhn/DTLN, pretrained_model: model_1.onnx and model_2.onnx, or model.h5",
     },
     Published {
-        sha256: "",
+        sha256: "b4881f4ea431f1333fd03c4b350db54b75b01dbc45cd2f2430248ac7b8b0e503",
         licence: "MIT, (c) 2020 Nils L. Westhausen",
         source: "https://github.com/breizhn/DTLN, pretrained_model: DTLN_norm_40h.h5",
     },
@@ -102,6 +102,7 @@ fn description(is_normalised: bool) -> Description {
         window_len: WINDOW_LEN,
         hop: HOP,
         window: Window::Rectangular,
+        // Where PESQ is best on the VoiceBank pairs: 2.67, and 2.63 at -35, 2.60 at -15 (levels of whole recordings).
         level_dbfs: Some(-25.0),
         mask_floor_db: None,
         parts: vec![

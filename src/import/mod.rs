@@ -17,6 +17,9 @@ mod npy;
 
 mod onnx;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

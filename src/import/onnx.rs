@@ -208,3 +208,41 @@ impl TensorProto {
         self.raw.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
     }
 }
+
+/// A file with these nodes, and weights by name, shape and values.
+#[cfg(test)]
+pub(super) fn encoded(
+    (input, output): (&str, &str),
+    nodes: Vec<Node>,
+    weights: &[(&str, Vec<usize>, Vec<f32>)],
+) -> Vec<u8> {
+    let value = |name: &str| vec![ValueInfo { name: name.to_owned() }];
+    let stored = |(name, shape, values): &(&str, Vec<usize>, Vec<f32>)| TensorProto {
+        dims: shape.iter().map(|&len| i64::try_from(len).unwrap()).collect(),
+        data_type: FLOAT,
+        floats: values.clone(),
+        name: (*name).to_owned(),
+        ..TensorProto::default()
+    };
+    let initializers = weights.iter().map(stored).collect();
+    let graph = GraphProto { nodes, initializers, inputs: value(input), outputs: value(output) };
+    ModelProto { graph: Some(graph) }.encode_to_vec()
+}
+
+#[cfg(test)]
+impl Node {
+    /// `"LSTM x W R B -> y"`
+    pub(super) fn from_text(text: &str) -> Self {
+        let (call, outputs) = text.split_once(" -> ").unwrap();
+        let mut words = call.split(' ').map(str::to_owned);
+        let operation = words.next().unwrap();
+        let outputs = outputs.split(' ').map(str::to_owned).collect();
+        Self { inputs: words.collect(), outputs, operation, attributes: Vec::new() }
+    }
+
+    pub(super) fn with_attribute(mut self, name: &str, text: &str) -> Self {
+        let (name, text, texts) = (name.to_owned(), text.as_bytes().to_vec(), Vec::new());
+        self.attributes.push(Attribute { name, text, texts });
+        self
+    }
+}

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::frame::{Faulty, FrameShape, Quiet};
 use crate::simd::SimdLevel;
+use crate::stage::denoise::Denoise;
 
 /// One live frame, for kernels: its slot in the samples buffer and those of its neighbours.
 #[repr(C)]
@@ -28,7 +29,36 @@ pub(crate) struct Unit {
 /// A neighbour that does not exist or is silent.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// What a device runs.
+/// A graph that was compiled: frame by frame, but for a denoiser, which has a state and a hop of its own.
+///
+/// ```text
+/// inputs -> first -> outputs
+///             |
+///             +----> denoise -> outputs
+///                       |
+///                       +----> then -> outputs
+/// ```
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) first: Recording,
+    pub(crate) denoise: Option<DenoiseStep>,
+    /// Its input is what the denoiser gives.
+    pub(crate) then: Option<Recording>,
+}
+
+/// A denoiser between two recordings.
+#[derive(Clone, Debug)]
+pub(crate) struct DenoiseStep {
+    pub(crate) node: String,
+    /// The output of the first recording that it reads.
+    pub(crate) source: String,
+    pub(crate) shape: FrameShape,
+    pub(crate) denoise: Denoise,
+    /// Outputs of the graph that read it.
+    pub(crate) outputs: Vec<String>,
+}
+
+/// What a device runs, frame by frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Recording {
     /// Graph inputs, in order.

@@ -14,7 +14,8 @@ pub enum Layout {
     /// Every frame in its place; quiet ones as the gate's `quiet` says, faulty ones as zeros.
     #[default]
     Dense,
-    /// Live frames only: silence costs no memory traffic. Read them with [`RunOutput::live`].
+    /// Live frames only: silence costs no memory traffic. Read them with [`RunOutput::live`]. What a denoiser lets fade
+    /// out into quiet frames is left out.
     Packed,
 }
 
@@ -60,6 +61,8 @@ pub struct RunOutput {
     states: Vec<FrameState>,
     /// Frames, counted through all channels, that were packed together: each run of this many has its own place.
     chunk_frames: usize,
+    /// True when every frame stands in its place, whatever the layout.
+    in_place: bool,
     names: Vec<(String, usize)>,
     places: Vec<OutputMemory>,
     stage_times: Vec<(String, Duration)>,
@@ -150,7 +153,7 @@ impl RunOutput {
                 return None;
             }
             let len = memory.shape.floats();
-            let place = if self.layout == Layout::Dense { index } else { packed_at };
+            let place = if self.layout == Layout::Dense || self.in_place { index } else { packed_at };
             packed_at += 1;
             let (channel, frame) = (index / self.frames, index % self.frames);
             Some(LiveFrame { channel, frame, samples: &memory.data[place * len..(place + 1) * len] })
@@ -181,6 +184,7 @@ impl RunOutput {
         self.channels = batch.channels;
         self.frames = batch.emit.len();
         self.chunk_frames = chunk_frames.max(1);
+        self.in_place = false;
         self.states.clear();
         self.states.resize(frames, FrameState::Quiet);
         let place_of = |buffer: usize| match recording.buffers[buffer].place {
@@ -220,6 +224,29 @@ impl RunOutput {
             }
         }
         chunks
+    }
+
+    /// Fills in results that were put together elsewhere: all frames of each output, channel after channel.
+    pub(crate) fn assemble(
+        &mut self,
+        channels: usize,
+        states: &[FrameState],
+        outputs: impl IntoIterator<Item = (String, FrameShape, Vec<f32>)>,
+    ) {
+        self.clear();
+        (self.channels, self.frames) = (channels, states.len() / channels.max(1));
+        self.states.extend_from_slice(states);
+        self.chunk_frames = states.len().max(1);
+        self.in_place = true;
+        self.places.clear();
+        for (name, shape, frames) in outputs {
+            let mut memory = OutputMemory::new(shape);
+            memory.prepare(shape, states.len());
+            memory.silent.fill(false);
+            memory.data[..frames.len()].copy_from_slice(&frames);
+            self.names.push((name, self.places.len()));
+            self.places.push(memory);
+        }
     }
 
     pub(crate) fn set_stage_times(&mut self, times: Vec<(String, Duration)>) {

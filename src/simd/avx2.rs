@@ -140,7 +140,7 @@ impl Simd for Avx2 {
     type Tile = [F32x8; 8];
     const LANES: usize = 8;
     const MAX_RADIX: usize = 8;
-    const MANY_REGISTERS: bool = false;
+    const TILE_ROWS: usize = 4;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x8 {

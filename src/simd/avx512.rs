@@ -135,7 +135,7 @@ impl Simd for Avx512 {
     type Tile = [F32x16; 16];
     const LANES: usize = 16;
     const MAX_RADIX: usize = 8;
-    const MANY_REGISTERS: bool = true;
+    const TILE_ROWS: usize = 8;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x16 {

@@ -13,8 +13,8 @@ pub(crate) trait ByteSums: Copy {
 pub(crate) trait ByteDot: Copy {
     /// Sums per vector.
     const LANES: usize;
-    /// True when there are 32 vector registers rather than 16.
-    const MANY_REGISTERS: bool;
+    /// Rows of a matrix product that are worked on at once, so that their sums stay in registers.
+    const TILE_ROWS: usize;
     /// `LANES` sums.
     type Sums: ByteSums;
 
@@ -73,7 +73,7 @@ impl ByteSums for PortableSums {
 
 impl ByteDot for Portable {
     const LANES: usize = 8;
-    const MANY_REGISTERS: bool = false;
+    const TILE_ROWS: usize = 1;
     type Sums = PortableSums;
 
     #[inline(always)]
@@ -140,7 +140,7 @@ mod vnni {
 
     impl ByteDot for Wide {
         const LANES: usize = 16;
-        const MANY_REGISTERS: bool = true;
+        const TILE_ROWS: usize = 8;
         type Sums = WideSums;
 
         #[inline(always)]
@@ -191,7 +191,7 @@ mod vnni {
 
     impl ByteDot for Narrow {
         const LANES: usize = 8;
-        const MANY_REGISTERS: bool = false;
+        const TILE_ROWS: usize = 4;
         type Sums = NarrowSums;
 
         #[inline(always)]
@@ -232,7 +232,7 @@ mod vnni {
 
     impl ByteDot for Avx2 {
         const LANES: usize = 8;
-        const MANY_REGISTERS: bool = false;
+        const TILE_ROWS: usize = 4;
         type Sums = NarrowSums;
 
         #[inline(always)]

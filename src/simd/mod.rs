@@ -113,8 +113,8 @@ pub(crate) trait Simd: Copy {
     /// The largest butterfly that the registers hold without too many spills.
     const MAX_RADIX: usize;
 
-    /// True when there are 32 vector registers rather than 16.
-    const MANY_REGISTERS: bool;
+    /// Rows of a matrix product that are worked on at once, so that their sums stay in registers.
+    const TILE_ROWS: usize;
 
     /// A vector with `value` in each lane.
     fn splat(self, value: f32) -> Self::Vector;

@@ -134,7 +134,7 @@ impl Simd for Neon {
     type Tile = [F32x4; 4];
     const LANES: usize = 4;
     const MAX_RADIX: usize = 8;
-    const MANY_REGISTERS: bool = true;
+    const TILE_ROWS: usize = 8;
 
     #[inline(always)]
     fn splat(self, value: f32) -> F32x4 {

@@ -140,7 +140,7 @@ impl Simd for Portable {
     type Tile = [Array8; 8];
     const LANES: usize = 8;
     const MAX_RADIX: usize = 4;
-    const MANY_REGISTERS: bool = false;
+    const TILE_ROWS: usize = 1;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Array8 {

@@ -3,6 +3,7 @@
 //! ```text
 //! open -> GpuDevice --prepare--> GpuPlan: pipelines, then for each bucket a ring of buffer sets
 //!                                  run:   pieces of a batch, up to two in flight
+//!                  --open_network--> GpuNetwork: a denoiser with the state of its channels
 //! ```
 
 mod buffers;
@@ -20,6 +21,8 @@ mod gated_on_host;
 mod gated_on_device;
 
 mod rooms;
+
+mod network;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +46,7 @@ pub(crate) struct GpuDevice {
     info: DeviceInfo,
     host: HostPool,
     shared: Arc<Shared>,
+    tables: network::TableCache,
 }
 
 /// What the device and its plans hold together.
@@ -100,7 +104,7 @@ impl GpuDevice {
         });
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
         let shared = Shared { name: info.name.clone(), device, queue, faults, pipelines };
-        Ok(Self { info, host, shared: Arc::new(shared) })
+        Ok(Self { info, host, shared: Arc::new(shared), tables: network::TableCache::default() })
     }
 }
 
@@ -135,21 +139,14 @@ impl Device for GpuDevice {
         &self.info
     }
 
-    fn open_network(
-        &self,
-        _model: &Arc<Model>,
-        _channels: usize,
-        _options: &NetworkOptions,
-    ) -> Result<Box<dyn Network>> {
-        Err(Error::Device {
-            device: self.info.name.clone(),
-            action: "opening a denoiser",
-            reason: "it runs on `cpu` only so far".to_owned(),
-        })
-    }
-
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {
         Ok(Box::new(plan::GpuPlan::new(Arc::clone(&self.shared), self.host.clone(), recording, options)?))
+    }
+
+    fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>> {
+        let bounds = network::Bounds::of(&self.shared.device, self.info.kind);
+        let shared = Arc::clone(&self.shared);
+        Ok(Box::new(network::GpuNetwork::open(shared, &self.tables, model, channels, *options, bounds)?))
     }
 }
 

@@ -24,7 +24,7 @@ pub enum ModelError {
         /// The file asked for.
         path: PathBuf,
         /// What is wrong with what it holds.
-        problem: Box<ModelError>,
+        problem: Box<Self>,
     },
 
     /// Bytes that are not laid out as a model file is.
@@ -103,4 +103,34 @@ pub(crate) fn quotable(text: &str) -> String {
         quote.push_str("...");
     }
     quote
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_one_line_that_names_its_place() {
+        let path = || PathBuf::from("FILE");
+        let problem = || "PROBLEM".to_owned();
+        let cause = std::io::ErrorKind::NotFound.into();
+        for (error, message) in [
+            (ModelError::Read { path: path(), cause }, "model `FILE`: cannot read it: entity not found"),
+            (ModelError::layout("PROBLEM").in_file(&path()), "model `FILE`: not a model file: PROBLEM"),
+            (ModelError::Layout { problem: problem() }, "not a model file: PROBLEM"),
+            (ModelError::description("hop", "PROBLEM"), "description, `hop`: PROBLEM"),
+            (ModelError::tensor("a.bias", "PROBLEM"), "tensor `a.bias`: PROBLEM"),
+            (ModelError::Import { path: path(), problem: problem() }, "import, `FILE`: PROBLEM"),
+        ] {
+            assert_eq!(error.to_string(), message);
+            assert_eq!(crate::Error::from(error).to_string(), message);
+        }
+    }
+
+    #[test]
+    fn quotes_are_short_and_write_nothing_to_a_terminal() {
+        assert_eq!(quotable("plain `text`, \"quoted\""), "plain `text`, \"quoted\"");
+        assert_eq!(quotable("\u{1b}[31m\nred\u{202e}"), "\\u{1b}[31m\\nred\\u{202e}");
+        assert_eq!(quotable(&"x".repeat(1000)), "x".repeat(LONGEST_QUOTE) + "...");
+    }
 }

@@ -137,8 +137,10 @@ impl Model {
     }
 
     /// The header, padded, and how many numbers it announces. Tensors are in the order in which they are used.
+    #[expect(clippy::expect_used, reason = "plain data with texts for keys is always JSON")]
     fn header(&self, stored_as: StoredAs) -> (String, usize) {
-        let description = serde_json::json!(self.description()).to_string();
+        // Not by way of a `Value`, which would write 1e-7 as the 64-bit number that is nearest to its 32 bits.
+        let description = serde_json::to_string(self.description()).expect("a description should become JSON");
         let metadata = serde_json::json!({ FORMAT_KEY: FORMAT_VERSION.to_string(), DESCRIPTION_KEY: description });
         let mut entries = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
         let mut numbers = 0;
@@ -166,14 +168,17 @@ pub(crate) fn kinds_stored(bytes: &[u8]) -> Result<Vec<String>, ModelError> {
 
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, ModelError> {
     let failed = |cause| ModelError::Read { path: path.to_owned(), cause };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST_FILE_BYTES {
+    let too_large = || {
         let problem = format!("it has more than {LARGEST_FILE_BYTES} bytes, the most that is read");
-        return Err(ModelError::layout(problem).in_file(path));
+        ModelError::layout(problem).in_file(path)
+    };
+    let file = File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > LARGEST_FILE_BYTES {
+        return Err(too_large());
     }
-    Ok(bytes)
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST_FILE_BYTES { Err(too_large()) } else { Ok(bytes) }
 }
 
 fn split(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
@@ -182,7 +187,8 @@ fn split(bytes: &[u8]) -> Result<(Header, &[u8]), ModelError> {
         .ok_or_else(|| ModelError::layout(format!("expected at least {PREFIX_BYTES} bytes, got {}", bytes.len())))?;
     let announced = u64::from_le_bytes(*prefix);
     let len = usize::try_from(announced).ok().filter(|&len| len <= LARGEST_HEADER_BYTES).ok_or_else(|| {
-        ModelError::layout(format!("expected a header of at most {LARGEST_HEADER_BYTES} bytes, got {announced}"))
+        let problem = format!("expected a header of at most {LARGEST_HEADER_BYTES} bytes, got {announced}");
+        ModelError::layout(problem + ": it is no safetensors file")
     })?;
     let (header, data) = rest.split_at_checked(len).ok_or_else(|| {
         ModelError::layout(format!("expected {len} bytes of header, got {}: it is cut short", rest.len()))

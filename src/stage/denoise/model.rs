@@ -19,7 +19,7 @@
 //! - The last layer of a part ends in a sigmoid, and its outputs are the mask.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -285,6 +285,14 @@ impl Model {
             return Err(ModelError::tensor(name, "the description knows no such tensor"));
         }
         Ok(Self { description, tensors })
+    }
+
+    /// The model that comes with this crate: for speech, at 16 kHz. See `assets/README.md` for how it was made.
+    pub fn builtin() -> Arc<Self> {
+        static BUILTIN: OnceLock<Arc<Model>> = OnceLock::new();
+        let read = || Self::from_bytes(include_bytes!("../../../assets/auricle-small.safetensors"));
+        #[expect(clippy::expect_used, reason = "a test reads it")]
+        Arc::clone(BUILTIN.get_or_init(|| Arc::new(read().expect("the file that is built in should be a model"))))
     }
 
     /// What the model is.

@@ -6,6 +6,8 @@ use super::{FrameShape, filter_of};
 use crate::graph::gather_kernel;
 use crate::graph::limits::inspect::{Members, constant, members};
 use crate::recording::{Kernel, NO_SLOT, Unit};
+use crate::stage::denoise::kernel::{self, Extent};
+use crate::stage::denoise::network::HopStep;
 use crate::stage::filter::{FilterMode, FilterParams, Measure, WGSL};
 use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
 
@@ -44,6 +46,81 @@ fn structs_have_one_field_list_in_both_languages() {
     }
     let params: Members = rust_members!(FilterParams { count, windows_per_frame, frame_len, hop, margin });
     assert_eq!(members(&filter, "FilterParams"), params);
+}
+
+#[test]
+fn structs_of_the_denoiser_have_one_field_list_in_both_languages() {
+    use kernel::{
+        DENSE, DENSE_INT8, DenseInt8Params, DenseParams, FRAME, FrameParams, GRU, LAYER_NORM, LSTM, MASK,
+        MASK_FEATURES, MaskFeaturesParams, MaskParams, NormParams, OVERLAP_ADD, OverlapParams, QUANTISE,
+        QuantiseParams, RecurrentParams, SPECTRUM, SpectrumParams,
+    };
+    macro_rules! same {
+        ($wgsl:expr, $type:ident { $($field:ident),* $(,)? }) => {{
+            let params: Members = rust_members!($type { rows, channels, hops, $($field),* });
+            let module = parse($wgsl);
+            assert_eq!(members(&module, stringify!($type)), params);
+            let step: Members = rust_members!(HopStep { gain, flags });
+            assert_eq!(members(&module, "HopStep"), step);
+        }};
+    }
+    same!(FRAME, FrameParams { window_len, hop, window_stride });
+    same!(SPECTRUM, SpectrumParams { window_stride, feature_stride, floor, offset, scale });
+    same!(DENSE, DenseParams { inputs, outputs, source_quads, weight_quads, result_stride, activation });
+    same!(QUANTISE, QuantiseParams { len, stride, words });
+    same!(DENSE_INT8, DenseInt8Params { outputs, source_quads, result_stride, activation });
+    same!(LSTM, RecurrentParams { units, state_len, gate_stride, result_stride });
+    same!(GRU, RecurrentParams { units, state_len, gate_stride, result_stride });
+    same!(LAYER_NORM, NormParams { len, source_stride, result_stride, epsilon });
+    same!(MASK, MaskParams { mask_stride, window_stride, floor });
+    same!(MASK_FEATURES, MaskFeaturesParams { size, stride });
+    same!(OVERLAP_ADD, OverlapParams { window_len, hop, window_stride });
+    let extent: Members = rust_members!(Extent { rows, channels, hops });
+    assert_eq!(extent.1, 12, "the words that each call sets come first");
+}
+
+#[test]
+fn what_the_denoisers_kernels_are_bound_to_is_in_their_order() {
+    for layer in super::layers() {
+        let bindings = bindings(&layer.entry.wgsl);
+        let kinds: String = bindings.iter().map(|(_, kind)| *kind).collect();
+        let bound: String = layer.bound.iter().map(|written| if *written { 'w' } else { 'r' }).collect();
+        assert_eq!(kinds, format!("u{bound}"), "{}", layer.entry.name);
+        let module = parse(&layer.entry.wgsl);
+        let params = module.global_variables.iter().find(|(_, variable)| variable.name.as_deref() == Some("params"));
+        let (_, params) = params.expect("every kernel has parameters");
+        let span = module.types[params.ty].inner.size(module.to_ctx());
+        assert_eq!(layer.params.len() * 4, span as usize, "{}", layer.entry.name);
+        assert_eq!(layer.params[..3], [0; 3], "{}: what each call sets", layer.entry.name);
+    }
+}
+
+#[test]
+fn names_of_the_denoisers_choices_are_the_same_in_both_languages() {
+    use crate::stage::denoise::model::{Activation, Feature};
+    let rows = parse(kernel::FRAME);
+    assert_eq!((constant(&rows, "RUN"), constant(&rows, "RESET")), (HopStep::RUN, HopStep::RESET));
+    let spectrum = parse(kernel::SPECTRUM);
+    let log10 = Feature::Log10Power { floor: 1.0, offset: 0.0, scale: 1.0 };
+    let features = [
+        ("MAGNITUDE", Feature::Magnitude),
+        ("LOG_MAGNITUDE", Feature::LogMagnitude { floor: 1.0 }),
+        ("LOG10_POWER", log10),
+    ];
+    for (name, feature) in features {
+        assert_eq!(constant(&spectrum, name), kernel::feature_constants(feature).0, "{name}");
+    }
+    let activations = [
+        ("LINEAR", Activation::Linear),
+        ("RELU", Activation::Relu),
+        ("SIGMOID", Activation::Sigmoid),
+        ("TANH", Activation::Tanh),
+    ];
+    for module in [parse(kernel::DENSE), parse(kernel::DENSE_INT8)] {
+        for (name, activation) in activations {
+            assert_eq!(constant(&module, name), kernel::activation_code(activation), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Every kernel for every shape stays within what every adapter has, and within lavapipe's loop budget.
 
-use super::{Entry, filters, others};
+use super::{Entry, Layer, filters, layer_entries, layers, others};
 use crate::graph::limits::Needs;
+use crate::stage::denoise::kernel;
+use crate::stage::denoise::program::Work;
 
 /// lavapipe of Mesa 22.3 silently ends a loop after about 65,535 iterations, summed over an invocation's loops.
 const MOST_ITERATIONS: u64 = 60_000;
@@ -12,11 +14,26 @@ const MOST_STEPS: u64 = 256;
 
 #[test]
 fn every_kernel_runs_on_every_adapter() {
-    for entry in filters().into_iter().chain(others()) {
+    let layers = layers().into_iter().map(|layer| layer.entry);
+    for entry in filters().into_iter().chain(others()).chain(layers) {
         let (module, info, index) = entry.resolve();
         let needs = Needs::of(&module, &info, index);
         needs.check().unwrap_or_else(|problem| panic!("{}: {problem}", entry.name));
         assert!(needs.invocations >= 32 && needs.storage_buffers >= 2, "{} is measured: {needs:?}", entry.name);
+    }
+}
+
+#[test]
+fn the_largest_layers_fill_the_workgroup_memory() {
+    for entry in ["spectrum", "mask_spectrum", "keep_ends", "lstm", "gru"] {
+        let same = layers().into_iter().map(|layer| layer.entry).filter(|layer| layer.entry == entry);
+        let largest = same.map(|layer| {
+            let (module, info, index) = layer.resolve();
+            Needs::of(&module, &info, index).workgroup_bytes
+        });
+        // 4032 samples are the most that whole hops leave of 4096.
+        let expected = if entry == "keep_ends" { 4032 * 4 } else { 16 * 1024 };
+        assert_eq!(largest.max(), Some(expected), "{entry}");
     }
 }
 
@@ -106,4 +123,100 @@ fn loops_stay_within_the_budget() {
     for (name, iterations) in [("max_abs_gate", max_abs), ("compact_live", compact), ("gather_frames", gather)] {
         assert!(iterations < MOST_ITERATIONS, "{name}: {iterations} iterations");
     }
+}
+
+#[test]
+fn the_loops_of_the_layers_are_those_that_are_counted_here() {
+    let expected: [(&str, &[(&str, usize)]); 12] = [
+        ("dense", &[("dense", 3)]),
+        ("dense_int8", &[("dense_int8", 3)]),
+        ("frame_windows", &[]),
+        ("gru", RECURRENT_LOOPS),
+        ("keep_ends", &[("with_windows", 1), ("keep_ends", 4)]),
+        ("layer_norm", &[("sum_of_all", 1), ("layer_norm", 3)]),
+        ("lstm", RECURRENT_LOOPS),
+        ("mask_features", &[]),
+        (
+            "mask_spectrum",
+            &[("next_factor", 1), ("pass_4", 1), ("pass_any", 2), ("transform", 1), ("mask_spectrum", 2)],
+        ),
+        ("overlap_add", &[("with_windows", 1), ("keep_ends", 4)]),
+        ("quantise", &[("quantise", 3)]),
+        ("spectrum", &[("next_factor", 1), ("pass_4", 1), ("pass_any", 2), ("transform", 1), ("spectrum", 2)]),
+    ];
+    for (layer, (entry, counted)) in layer_entries().iter().zip(expected) {
+        let counted: Vec<(String, usize)> = counted.iter().map(|(name, loops)| ((*name).to_owned(), *loops)).collect();
+        assert_eq!((layer.entry.entry.as_str(), loops(&layer.entry.wgsl)), (entry, counted));
+    }
+}
+
+const RECURRENT_LOOPS: &[(&str, usize)] =
+    // `advance_unit` or the one in integers is run.
+    &[("publish", 1), ("load_states", 1), ("advance_unit_whole", 1), ("advance_unit", 1), ("walk", 2)];
+
+/// Iterations of an invocation of a transform of `window_len` real samples by 64 invocations.
+fn transform_iterations(window_len: u64) -> u64 {
+    let len = window_len / 2;
+    let (mut rest, mut iterations) = (len, 0);
+    while rest > 1 {
+        let factor = if rest % 4 == 0 { 4 } else { (2..=rest).find(|factor| rest % factor == 0).unwrap_or(rest) };
+        // The search for the factor, and the pass.
+        iterations += 1 + rest.isqrt();
+        iterations += if factor == 4 { (len / 4).div_ceil(64) } else { len.div_ceil(64) * (1 + factor) };
+        rest /= factor;
+    }
+    iterations + 2 * (len + 1).div_ceil(64)
+}
+
+/// Iterations of an invocation of a layer, all loops together.
+fn layer_iterations(layer: &Layer) -> u64 {
+    let entry = &layer.entry;
+    let word = |index: usize| u64::from(layer.params[3 + index]);
+    match entry.entry.as_str() {
+        "frame_windows" | "mask_features" => 0,
+        "spectrum" | "mask_spectrum" => transform_iterations(entry.constant("WINDOW_LEN")),
+        // 16 inputs at a time; each loads at most 5 quads for two tiles.
+        "dense" => word(0).div_ceil(16) * (1 + load_iterations(entry)),
+        "dense_int8" => word(1).div_ceil(4) * (1 + load_iterations(entry)),
+        "quantise" => word(0).div_ceil(64) + 6 + word(2).div_ceil(64),
+        "layer_norm" => 3 * word(0).div_ceil(64) + 2 * 6,
+        "overlap_add" => word(0).div_ceil(word(1)),
+        "keep_ends" => {
+            let kept = (word(0) - word(1)).div_ceil(256);
+            kept * (4 + word(0).div_ceil(word(1)))
+        }
+        "lstm" | "gru" => {
+            let Work::Recurrent(tiles) = &layer.work else { panic!("{} walks", entry.name) };
+            let channels = entry.constant("CHANNELS");
+            let tile = tiles.iter().find(|tile| tile.channels as u64 == channels).expect("it is one of them");
+            let (before, each) = tile.iterations();
+            (before + each * layer.most_hops.min(tile.most_hops())) as u64
+        }
+        other => panic!("the loops of `{other}` should be counted"),
+    }
+}
+
+fn load_iterations(entry: &Entry) -> u64 {
+    let [workgroup, rows, outputs] = ["WORKGROUP_SIZE", "ROW_LANES", "OUTPUT_LANES"].map(|name| entry.constant(name));
+    (16 * rows).div_ceil(workgroup) + (16 * outputs).div_ceil(workgroup)
+}
+
+#[test]
+fn loops_of_the_layers_stay_within_the_budget() {
+    assert_eq!(kernel::MOST_ITERATIONS as u64, MOST_ITERATIONS, "one budget");
+    let mut longest = 0;
+    for layer in layers() {
+        let iterations = layer_iterations(&layer);
+        assert!(iterations < MOST_ITERATIONS, "{}: {iterations} iterations", layer.entry.name);
+        assert!(layer.most_hops > 0 && layer.hop > 0, "{} gets on", layer.entry.name);
+        longest = longest.max(iterations);
+    }
+    assert!(longest > MOST_ITERATIONS / 2, "recurrent layers walk as far as they may: {longest}");
+}
+
+/// The largest window whose half is a prime: its one pass takes every value for every bin.
+#[test]
+fn the_slowest_transform_stays_within_the_budget() {
+    let slowest = (16..=2048).step_by(2).map(transform_iterations).max();
+    assert!(slowest.is_some_and(|iterations| (10_000..MOST_ITERATIONS).contains(&iterations)), "{slowest:?}");
 }

@@ -7,6 +7,9 @@ mod layout;
 /// Invocations, memory, loops.
 mod limits;
 
+/// What all layers of the denoiser compute with.
+mod functions;
+
 /// Other shading languages, and a second opinion on barriers.
 mod translation;
 
@@ -15,6 +18,12 @@ use std::collections::BTreeMap;
 use crate::frame::{Domain, FrameShape};
 use crate::graph::gather_kernel;
 use crate::recording::{Kernel, Operand};
+use crate::stage::denoise::model::{Basis, Description, Feature, LayerKind, Window};
+use crate::stage::denoise::network::{NetworkOptions, Precision};
+use crate::stage::denoise::program::{Program, Work};
+use crate::stage::denoise::tests::denoise_models::{
+    LINEAR, SIGMOID, description, scaled, small_descriptions, with_part, with_random_weights,
+};
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate;
 
@@ -40,7 +49,11 @@ impl Entry {
 
     /// The module with its constants, and the entry point's index in it.
     fn resolve(&self) -> (naga::Module, naga::valid::ModuleInfo, usize) {
-        let resolved = crate::graph::limits::resolve(&self.wgsl, &self.constants);
+        // Weights in 16 bits are unpacked by a function that WebGPU has, and old OpenGL has not.
+        let is_packed = self.wgsl.contains("unpack2x16float");
+        let capability = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let capabilities = if is_packed { capability } else { naga::valid::Capabilities::empty() };
+        let resolved = crate::graph::limits::resolve_with(&self.wgsl, &self.constants, capabilities);
         let (module, info) = resolved.unwrap_or_else(|problem| panic!("{}: {problem}", self.name));
         let entry = module.entry_points.iter().position(|entry| entry.name == self.entry);
         (module, info, entry.expect("the entry point should be there"))
@@ -93,4 +106,83 @@ fn others() -> Vec<Entry> {
     };
     let gather = Entry::of("gather_frames".to_owned(), &gather_kernel(FrameShape::complex(4096)));
     vec![gate("max_abs_gate"), gate("compact_live"), gather]
+}
+
+/// Models that between them bring every kernel of the denoiser in every variant: all kinds of layers, the most units of
+/// each tile, the longest windows.
+fn denoisers() -> Vec<Description> {
+    let spectrum = Basis::Spectrum(Feature::Magnitude);
+    let mut descriptions = small_descriptions();
+    for (window_len, hop) in [(16, 1), (1022, 511), (2048, 32)] {
+        let window = description("long", window_len, hop, Window::SqrtHann);
+        descriptions.push(with_part(window, spectrum, &[(SIGMOID, window_len / 2 + 1)]));
+    }
+    let kept = description("kept", 4096, 64, Window::Rectangular);
+    descriptions.push(with_part(kept, Basis::Learned { size: 33 }, &[(LINEAR, 2048), (SIGMOID, 33)]));
+    for units in [64, 128, 256, 400, 512, 1024, 2048] {
+        for kind in [LayerKind::Lstm, LayerKind::Gru] {
+            let recurrent = description("units", 64, 32, Window::Rectangular);
+            let recurrent = with_part(recurrent, spectrum, &[(LINEAR, 1), (kind, units), (LINEAR, 1), (SIGMOID, 33)]);
+            descriptions.extend([scaled(recurrent.clone()), recurrent]);
+        }
+    }
+    descriptions
+}
+
+/// The programs of those at every precision.
+fn programs() -> Vec<Program> {
+    let precisions = [Precision::F32, Precision::F16, Precision::Int8];
+    let of = |description: Description| {
+        let model = with_random_weights(description, 1);
+        precisions.map(|precision| {
+            Program::new(&model, NetworkOptions { precision, mask_floor: 0.0 }).expect("a GPU should run it")
+        })
+    };
+    denoisers().into_iter().flat_map(of).collect()
+}
+
+/// An entry point of the denoiser, with what the program asks of it.
+struct Layer {
+    entry: Entry,
+    work: Work,
+    most_hops: usize,
+    hop: usize,
+    /// The words of its parameters.
+    params: Vec<u32>,
+    bound: Vec<bool>,
+}
+
+/// Every kernel of the denoiser in every variant, each set of constants once.
+fn layers() -> Vec<Layer> {
+    let mut layers = BTreeMap::new();
+    for program in programs() {
+        for operation in &program.operations {
+            for variant in operation.work.variants() {
+                let constants = operation.constants.iter().chain(&variant);
+                let constants: Vec<(String, f64)> =
+                    constants.map(|(name, value)| ((*name).to_owned(), *value as f64)).collect();
+                let name = format!("{} {constants:?}", operation.entry);
+                let (wgsl, entry) = (operation.wgsl.to_owned(), operation.entry.to_owned());
+                let layer = Layer {
+                    entry: Entry { name: name.clone(), wgsl, entry, constants },
+                    work: operation.work.clone(),
+                    most_hops: program.most_hops,
+                    hop: program.hop,
+                    params: operation.params.clone(),
+                    bound: operation.bound.iter().map(|(_, written)| *written).collect(),
+                };
+                layers.insert(name, layer);
+            }
+        }
+    }
+    assert!(layers.len() > 50, "there are many variants, not {}", layers.len());
+    layers.into_values().collect()
+}
+
+/// One of each entry point.
+fn layer_entries() -> Vec<Layer> {
+    let layers = layers().into_iter().map(|layer| (layer.entry.entry.clone(), layer));
+    let entries: BTreeMap<String, Layer> = layers.collect();
+    assert_eq!(entries.len(), 12, "every kernel of the denoiser: {:?}", entries.keys());
+    entries.into_values().collect()
 }

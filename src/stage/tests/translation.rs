@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::{Entry, filters, others};
+use super::{Entry, filters, layer_entries, layers, others};
 use naga::back::{hlsl, msl, spv};
 
 #[test]
 fn every_kernel_is_translated_for_every_backend() {
-    for entry in filters().into_iter().chain(others()) {
+    let layers = layers().into_iter().map(|layer| layer.entry);
+    for entry in filters().into_iter().chain(others()).chain(layers) {
         let (module, info, index) = entry.resolve();
         let what = &entry.name;
         let pipeline = spv::PipelineOptions {
@@ -51,7 +52,8 @@ fn tint(folder: &Path, name: &str, wgsl: &str) -> Option<Output> {
 #[expect(clippy::print_stderr, reason = "a skipped check should say so")]
 fn tint_finds_all_barriers_in_uniform_control_flow() {
     let folder = tempfile::tempdir().expect("a temporary folder should be possible");
-    let sources: Vec<Entry> = filters().into_iter().take(1).chain(others()).collect();
+    let layers = layer_entries().into_iter().map(|layer| layer.entry);
+    let sources: Vec<Entry> = filters().into_iter().take(1).chain(others()).chain(layers).collect();
     for entry in sources {
         let Some(output) = tint(folder.path(), &entry.entry, &entry.wgsl) else {
             eprintln!("SKIPPED: `tint` is not installed, so nothing checks the uniformity of barriers");

@@ -136,15 +136,17 @@ impl ByteProduct<'_> {
     #[inline(always)]
     fn panel<D: ByteDot, const VECTORS: usize>(&mut self, dot: D, first: usize) {
         let mut row = 0;
-        if D::MANY_REGISTERS {
+        if D::TILE_ROWS >= 8 {
             while row + 8 <= self.rows.count {
                 self.tile::<D, 8, VECTORS>(dot, row, first);
                 row += 8;
             }
         }
-        while row + 4 <= self.rows.count {
-            self.tile::<D, 4, VECTORS>(dot, row, first);
-            row += 4;
+        if D::TILE_ROWS >= 4 {
+            while row + 4 <= self.rows.count {
+                self.tile::<D, 4, VECTORS>(dot, row, first);
+                row += 4;
+            }
         }
         while row < self.rows.count {
             self.tile::<D, 1, VECTORS>(dot, row, first);

@@ -14,6 +14,8 @@
 //! of activations for 24 multiply-adds. A lone row takes three panels at once, so that its sums do not wait for each
 //! other. Each sum runs over the inputs in order, whatever the tile: a row's result does not depend on its neighbours.
 
+use std::ops::Range;
+
 use crate::memory::HostBuffer;
 use crate::simd::{Kernel, Simd, SimdLevel, Vector as _, half_from_float};
 use crate::stage::denoise::network::Precision;
@@ -24,6 +26,8 @@ use super::bytes::ByteMatrix;
 const STRIDE: usize = 16;
 /// Vectors of outputs in a panel.
 const PANEL_VECTORS: usize = 3;
+/// Inputs of a panel that all rows go through before the next: with 48 outputs, 24 KiB that stay in the innermost cache.
+const PIECE_INPUTS: usize = 128;
 /// Panels that a lone row takes at once.
 const LONE_ROW_PANELS: usize = 3;
 
@@ -171,49 +175,69 @@ impl<W: Stored> Kernel for Product<'_, W> {
 }
 
 impl<W: Stored> Product<'_, W> {
-    /// All rows with the panel whose first vector is `first`.
+    /// All rows with the panel whose first vector is `first`, a piece of it at a time.
     #[inline(always)]
     fn panel<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize) {
+        let start = self.start;
+        let mut begin = 0;
+        while begin < self.inputs || begin == 0 {
+            let end = if self.rows.count > 1 { self.inputs.min(begin + PIECE_INPUTS) } else { self.inputs };
+            self.piece::<S, VECTORS>(simd, first, begin..end);
+            self.start = Start::Results;
+            begin = end.max(1);
+        }
+        self.start = start;
+    }
+
+    /// All rows with some inputs of a panel.
+    #[inline(always)]
+    fn piece<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize, inputs: Range<usize>) {
         let count = self.rows.count;
         let mut row = 0;
-        if S::MANY_REGISTERS {
+        if S::TILE_ROWS >= 8 {
             while row + 8 <= count {
-                self.tile::<S, 8, VECTORS>(simd, row, first);
+                self.tile::<S, 8, VECTORS>(simd, row, first, &inputs);
                 row += 8;
             }
         }
-        while row + 4 <= count {
-            self.tile::<S, 4, VECTORS>(simd, row, first);
-            row += 4;
+        if S::TILE_ROWS >= 4 {
+            while row + 4 <= count {
+                self.tile::<S, 4, VECTORS>(simd, row, first, &inputs);
+                row += 4;
+            }
         }
-        if row + 2 <= count {
-            self.tile::<S, 2, VECTORS>(simd, row, first);
-            row += 2;
-        }
-        if row < count {
-            // A lone last row goes through three panels at a time, with the first of them.
+        while row < count {
+            // A lone row goes through three panels at a time, with the first of them.
             let panel = first / PANEL_VECTORS;
             let all_full = (panel - panel % LONE_ROW_PANELS + LONE_ROW_PANELS) * PANEL_VECTORS * S::LANES;
-            if VECTORS == PANEL_VECTORS && all_full <= self.outputs {
+            if S::TILE_ROWS > 1 && count == 1 && VECTORS == PANEL_VECTORS && all_full <= self.outputs {
                 if panel.is_multiple_of(LONE_ROW_PANELS) {
                     self.lone_row(simd, row, first);
                 }
             } else {
-                self.tile::<S, 1, VECTORS>(simd, row, first);
+                self.tile::<S, 1, VECTORS>(simd, row, first, &inputs);
             }
+            row += 1;
         }
     }
 
     #[inline(always)]
-    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(&mut self, simd: S, row: usize, first: usize) {
-        let (inputs, outputs, stride) = (self.inputs, self.outputs, self.rows.stride);
+    fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        first: usize,
+        inputs: &Range<usize>,
+    ) {
+        let (outputs, stride) = (self.outputs, self.rows.stride);
         let width = VECTORS * S::LANES;
         let begin = first * S::LANES;
-        let panel = &self.weights[begin * inputs..(begin + width) * inputs];
+        let panel = &self.weights[begin * self.inputs..][inputs.start * width..inputs.end * width];
         let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
         for (r, cut) in rows.iter_mut().enumerate() {
-            *cut = &self.rows.floats[(row + r) * stride..][..inputs];
+            *cut = &self.rows.floats[(row + r) * stride..][inputs.clone()];
         }
+        let inputs = inputs.len();
         let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
         for r in 0..ROWS {
             let from = match self.start {

@@ -3,16 +3,11 @@
 use super::matrix::{Matrix, Rows, Start, stride};
 use super::{Group, PackedModel, TwinRoom};
 use crate::simd::SimdLevel;
-use crate::simd::tests::signals::{self, noise};
+use crate::simd::tests::signals::noise;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{HopStep, NetworkOptions, Precision};
-
-#[path = "../../../../tests/denoise_models.rs"]
-mod denoise_models;
-#[path = "../../../../tests/denoise_oracle.rs"]
-mod denoise_oracle;
-
-use denoise_oracle::Step;
+use crate::stage::denoise::tests::denoise_models;
+use crate::stage::denoise::tests::denoise_oracle::{self, Step};
 
 const F32: NetworkOptions = NetworkOptions { precision: Precision::F32, mask_floor: 0.0 };
 
@@ -142,6 +137,42 @@ fn products_of_any_shape_are_sums_in_order() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+#[ignore = "speed, by hand"]
+fn speed() {
+    let path = std::env::var("MODEL").unwrap_or("/root/wt/model-artifacts/dtln.safetensors".into());
+    let model = Model::read(std::path::Path::new(&path)).unwrap();
+    let rate = f64::from(model.description().sample_rate_hz);
+    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        let packed = PackedModel::new(&model, SimdLevel::detect(), &NetworkOptions { precision, mask_floor: 0.0 });
+        for (channels, hops) in [(1, 1), (1, 64), (16, 1), (64, 1), (256, 1)] {
+            let mut states = vec![packed.initial_state(); channels];
+            let mut room = TwinRoom::default();
+            let samples = noise(channels * hops * packed.hop(), 1);
+            let steps = vec![HopStep { gain: 1.0, flags: HopStep::RUN }; channels * hops];
+            let mut output = vec![0.0; samples.len()];
+            let calls = (400 / (channels * hops)).max(10);
+            let mut best: Vec<f64> = Vec::new();
+            for _ in 0..9 {
+                let start = std::time::Instant::now();
+                for _ in 0..calls {
+                    let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
+                    let pieces = states.chunks_mut(64).zip(samples.chunks(64 * hops * packed.hop()));
+                    let pieces = pieces.zip(output.chunks_mut(64 * hops * packed.hop())).zip(steps.chunks(64 * hops));
+                    for (((states, samples), output), steps) in pieces {
+                        packed.advance(&mut Group { hops, states, samples, steps, output }, &mut room);
+                    }
+                }
+                best.push(start.elapsed().as_secs_f64() / calls as f64);
+            }
+            best.sort_by(f64::total_cmp);
+            let per_hop = best[4] / (channels * hops) as f64;
+            let realtime = packed.hop() as f64 / rate / per_hop;
+            println!("{precision:?} {channels} x {hops}: {:.1} us per hop, {realtime:.0} channels", per_hop * 1e6);
         }
     }
 }

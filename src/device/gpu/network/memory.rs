@@ -1,0 +1,258 @@
+//! The memory of a network: what is kept of channels, and what is made of rows.
+
+use wgpu::BufferUsages as Usage;
+
+use super::super::Shared;
+use super::{Buffers, GpuNetwork};
+use crate::error::Result;
+use crate::stage::denoise::kernel::Extent;
+use crate::stage::denoise::model::Model;
+use crate::stage::denoise::program::{Place, Program};
+
+/// Submissions in flight: while one computes, the next is filled.
+pub(super) const IN_FLIGHT: usize = 2;
+/// From one uniform to the next; the alignment that every adapter takes.
+pub(super) const PARAMS_BYTES: u64 = 256;
+
+fn buffer(device: &wgpu::Device, label: &str, bytes: u64, usage: Usage) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        // An empty binding is not allowed.
+        size: bytes.max(16).next_multiple_of(16),
+        usage,
+        mapped_at_creation: usage.contains(Usage::MAP_WRITE),
+    })
+}
+
+pub(super) fn filled(device: &wgpu::Device, label: &str, data: &[u8], usage: Usage) -> wgpu::Buffer {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: (data.len() as u64).max(16).next_multiple_of(16),
+        usage,
+        mapped_at_creation: true,
+    });
+    // A failed allocation shows in the error scope around this.
+    if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+        view.slice(..data.len()).copy_from_slice(data);
+    }
+    buffer.unmap();
+    buffer
+}
+
+fn words(count: usize) -> u64 {
+    (count * size_of::<u32>()) as u64
+}
+
+/// What is kept of some channels. A new one is all silence: wgpu gives zeroed memory.
+#[derive(Debug)]
+pub(super) struct Bank {
+    pub(super) buffers: Buffers,
+}
+
+impl Bank {
+    pub(super) fn new(shared: &Shared, program: &Program, model: &Model, channels: usize) -> Result<Self> {
+        let make = |place: &Place, len: usize| match place {
+            Place::Scales(layer) => {
+                let tensor = program.scaled.get(layer).and_then(|tensor| model.tensor(tensor));
+                let factors = tensor.map_or(&[][..], |tensor| &tensor.values);
+                let all = factors.repeat(channels);
+                let usage = Usage::STORAGE | Usage::COPY_DST;
+                filled(&shared.device, "denoise.scales", bytemuck::cast_slice(&all), usage)
+            }
+            _ => buffer(&shared.device, &format!("denoise.{place:?}"), words(len * channels), Usage::STORAGE),
+        };
+        let buffers = shared.create("allocating the state of a denoiser", || {
+            program.per_channel.iter().map(|(place, len)| (*place, make(place, *len))).collect()
+        })?;
+        Ok(Self { buffers })
+    }
+}
+
+/// What goes up and comes back with one submission.
+#[derive(Debug)]
+pub(super) struct Staging {
+    /// The parameters of all operations, the channels, then the steps.
+    pub(super) control: wgpu::Buffer,
+    pub(super) samples: wgpu::Buffer,
+    pub(super) finished: wgpu::Buffer,
+}
+
+/// Memory for so many rows. What is in it past the rows of a piece is garbage from earlier ones.
+#[derive(Debug)]
+pub(super) struct RowMemory {
+    pub(super) capacity: usize,
+    pub(super) params: Option<wgpu::Buffer>,
+    pub(super) buffers: Buffers,
+    pub(super) staging: Vec<Staging>,
+    /// For each bank, for each operation.
+    pub(super) bind_groups: Vec<Vec<wgpu::BindGroup>>,
+}
+
+impl RowMemory {
+    pub(super) fn empty() -> Self {
+        let (buffers, staging, bind_groups) = (Buffers::new(), Vec::new(), Vec::new());
+        Self { capacity: 0, params: None, buffers, staging, bind_groups }
+    }
+}
+
+/// Where the channels and the steps of a piece stand in its control buffer.
+pub(super) struct ControlLayout {
+    pub(super) params_bytes: u64,
+    pub(super) steps_at: u64,
+    pub(super) bytes: u64,
+}
+
+impl ControlLayout {
+    pub(super) fn new(operations: usize, rows: usize) -> Self {
+        let params_bytes = operations as u64 * PARAMS_BYTES;
+        let steps_at = params_bytes + words(rows).next_multiple_of(PARAMS_BYTES);
+        Self { params_bytes, steps_at, bytes: steps_at + words(2 * rows) }
+    }
+}
+
+impl GpuNetwork {
+    /// Makes room for that many rows, and warms up the pipelines that pieces of up to that size take.
+    pub(super) fn grow(&mut self, rows: usize) -> Result<()> {
+        if rows <= self.rows.capacity {
+            return Ok(());
+        }
+        let capacity = rows.next_power_of_two().min(self.bounds.most_rows);
+        // The old memory goes first: the two together may be more than there is.
+        self.rows = RowMemory::empty();
+        let mut made = self.shared.create("allocating the buffers of a denoiser", || self.make_rows(capacity))?;
+        // Any variant will do: their bindings are the same.
+        let mut layouts = Vec::new();
+        for operation in 0..self.program.operations.len() {
+            layouts.push(self.pipeline(operation, 0)?.layout.clone());
+        }
+        made.bind_groups =
+            self.shared.create("binding the buffers of a denoiser", || self.bind_groups(&made, &layouts))?;
+        self.rows = made;
+        self.warm_up()
+    }
+
+    fn make_rows(&self, capacity: usize) -> RowMemory {
+        let device = &self.shared.device;
+        let usage = |place: &Place| match place {
+            Place::Channels | Place::Steps | Place::Samples => Usage::STORAGE | Usage::COPY_DST,
+            Place::Finished => Usage::STORAGE | Usage::COPY_SRC,
+            _ => Usage::STORAGE,
+        };
+        let make = |place: &Place, len: usize| {
+            buffer(device, &format!("denoise.{place:?}"), words(len * capacity), usage(place))
+        };
+        let mut buffers: Buffers =
+            self.program.per_row.iter().map(|(place, len)| (*place, make(place, *len))).collect();
+        buffers.insert(Place::Nothing, buffer(device, "denoise.nothing", 16, Usage::STORAGE));
+        let control = ControlLayout::new(self.program.operations.len(), capacity);
+        let sample_bytes = words(self.program.hop * capacity);
+        let staging = (0..IN_FLIGHT).map(|_| Staging {
+            control: buffer(device, "denoise.control.staging", control.bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+            samples: buffer(device, "denoise.samples.staging", sample_bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+            finished: buffer(device, "denoise.finished.readback", sample_bytes, Usage::MAP_READ | Usage::COPY_DST),
+        });
+        let params = buffer(device, "denoise.params", control.params_bytes, Usage::UNIFORM | Usage::COPY_DST);
+        let staging = staging.collect();
+        RowMemory { capacity, params: Some(params), buffers, staging, bind_groups: Vec::new() }
+    }
+
+    fn bind_groups(&self, rows: &RowMemory, layouts: &[wgpu::BindGroupLayout]) -> Vec<Vec<wgpu::BindGroup>> {
+        let of_bank = |bank: &Bank| {
+            let groups = self.program.operations.iter().zip(layouts).enumerate();
+            groups
+                .filter_map(|(index, (operation, layout))| {
+                    let find = |place: &Place| match place {
+                        Place::Table(table) => self.tables.buffers.get(*table),
+                        _ => bank.buffers.get(place).or_else(|| rows.buffers.get(place)),
+                    };
+                    let bound: Vec<&wgpu::Buffer> =
+                        operation.bound.iter().filter_map(|(place, _)| find(place)).collect();
+                    let params = rows.params.as_ref()?;
+                    Some(bind(&self.shared.device, &operation.label, layout, (params, index), &bound))
+                })
+                .collect()
+        };
+        self.banks.iter().map(of_bank).collect()
+    }
+
+    /// Drivers compile when a pipeline first runs: so each runs once, for no rows.
+    fn warm_up(&mut self) -> Result<()> {
+        let before = self.built();
+        let used = self.variants_up_to(self.rows.capacity);
+        for (operation, variant) in &used {
+            self.pipeline(*operation, *variant)?;
+        }
+        let mut encoder = self.encoder();
+        if let Some(params) = &self.rows.params {
+            encoder.clear_buffer(params, 0, None);
+        }
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for (operation, variant) in used {
+                let (Some(pipeline), Some(groups)) =
+                    (&self.pipelines[operation][variant], self.rows.bind_groups.first())
+                else {
+                    continue;
+                };
+                pass.set_pipeline(&pipeline.pipeline);
+                pass.set_bind_group(0, &groups[operation], &[]);
+                pass.dispatch_workgroups(1, 1, 1);
+            }
+        }
+        let submission = self.shared.queue.submit([encoder.finish()]);
+        self.shared.wait(&submission, "the first run of a denoiser's kernels")?;
+        if self.built() > before {
+            self.shared.pipelines.store();
+        }
+        Ok(())
+    }
+
+    fn built(&self) -> usize {
+        self.pipelines.iter().flatten().flatten().count()
+    }
+
+    /// (operation, variant) that pieces of up to so many rows take.
+    fn variants_up_to(&self, rows: usize) -> Vec<(usize, usize)> {
+        let most_channels = self.channels.min(rows);
+        let sizes = |most: usize| (0..=most.ilog2()).map(|log2| 1_usize << log2).chain([most]);
+        let mut used = Vec::new();
+        for (index, operation) in self.program.operations.iter().enumerate() {
+            let by_rows = sizes(rows).map(|rows| super::pieces::extent(rows, 1));
+            let by_channels = sizes(most_channels).map(|channels| super::pieces::extent(channels, 1));
+            let lone = [super::pieces::extent(1, rows)];
+            let mut variants: Vec<usize> = by_rows
+                .filter(|extent: &Extent| extent.channels as usize <= most_channels)
+                .chain(by_channels)
+                .chain(lone)
+                .map(|extent| operation.work.choose(extent, self.bounds.device).0)
+                .collect();
+            variants.sort_unstable();
+            variants.dedup();
+            used.extend(variants.into_iter().map(|variant| (index, variant)));
+        }
+        used
+    }
+
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("denoise") })
+    }
+}
+
+fn bind(
+    device: &wgpu::Device,
+    label: &str,
+    layout: &wgpu::BindGroupLayout,
+    (params, operation): (&wgpu::Buffer, usize),
+    bound: &[&wgpu::Buffer],
+) -> wgpu::BindGroup {
+    let params = wgpu::BufferBinding {
+        buffer: params,
+        offset: operation as u64 * PARAMS_BYTES,
+        size: wgpu::BufferSize::new(PARAMS_BYTES),
+    };
+    let bound = bound.iter().map(|buffer| buffer.as_entire_binding());
+    let resources = std::iter::once(wgpu::BindingResource::Buffer(params)).chain(bound);
+    let entries: Vec<_> =
+        (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
+}

@@ -1,0 +1,332 @@
+//! Channels on their way through a denoiser: from frames to hops at the network's rate, and back.
+//!
+//! ```text
+//! frames -> resample -> hops (idle ones left out) -> network, all channels at once -> resample -> mix -> frames
+//! ```
+//!
+//! A hop is live when a live frame overlaps it. The network runs for every window that holds a live hop; after the last
+//! of them come as many empty hops as it takes to bring out what still overlaps, and then nothing, until the channel is
+//! live again. What the hops of a quiet channel would have cost is thus saved, and what is kept of it does not depend on
+//! how long it was quiet, except that after `reset_after` the network forgets.
+
+use std::collections::VecDeque;
+
+use super::level::LevelFollower;
+use super::network::{Advance, HopStep, Network};
+use super::{Denoise, Level};
+use crate::error::Result;
+use crate::frame::{FrameState, Quiet};
+use crate::resample::Resampler;
+use crate::simd::{SimdLevel, max_abs_bits};
+
+/// What all channels of a stream have in common.
+#[derive(Clone, Debug)]
+struct Terms {
+    frame_len: usize,
+    hop: usize,
+    window_len: usize,
+    /// Samples of the signal for each of the network's.
+    ratio: f64,
+    strength: f32,
+    quiet: Quiet,
+    /// Quiet hops after which the network forgets.
+    reset_after: u64,
+    simd: SimdLevel,
+}
+
+/// The channels of a session.
+#[derive(Debug)]
+pub(crate) struct DenoiseStream {
+    terms: Terms,
+    network: Box<dyn Network>,
+    channels: Vec<Channel>,
+}
+
+impl DenoiseStream {
+    /// Starts with silence. `quiet` says what becomes of frames that the gate found quiet.
+    pub(crate) fn new(
+        denoise: &Denoise,
+        network: Box<dyn Network>,
+        channels: usize,
+        frame_len: usize,
+        quiet: Quiet,
+    ) -> Result<Self> {
+        let description = denoise.model.description();
+        let model_rate_hz = description.sample_rate_hz;
+        let rate_hz = denoise.sample_rate_hz.unwrap_or(model_rate_hz);
+        let hop_s = description.hop as f64 / f64::from(model_rate_hz);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+        let reset_after = (denoise.reset_after.as_secs_f64() / hop_s) as u64;
+        let terms = Terms {
+            frame_len,
+            hop: description.hop,
+            window_len: description.window_len,
+            ratio: f64::from(rate_hz) / f64::from(model_rate_hz),
+            strength: denoise.strength,
+            quiet,
+            reset_after,
+            simd: SimdLevel::detect(),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "a hop lasts some milliseconds")]
+        let level = match (denoise.level, description.level_dbfs) {
+            (Level::Auto, Some(target_dbfs)) => Some(LevelFollower::new(target_dbfs, hop_s as f32)),
+            _ => None,
+        };
+        let resampler = |from_hz, to_hz| (from_hz != to_hz).then(|| Resampler::new(from_hz, to_hz)).transpose();
+        let channel = || {
+            Ok(Channel {
+                down: resampler(rate_hz, model_rate_hz)?,
+                up: resampler(model_rate_hz, rate_hz)?,
+                level: level.clone(),
+                to_drop: terms.window_len - terms.hop,
+                ..Channel::default()
+            })
+        };
+        let channels = (0..channels).map(|_| channel()).collect::<Result<_>>()?;
+        Ok(Self { terms, network, channels })
+    }
+
+    /// Frames by which what comes out is late, at most.
+    pub(crate) fn latency_frames(denoise: &Denoise, frame_len: usize) -> Result<usize> {
+        let description = denoise.model.description();
+        let model_rate_hz = description.sample_rate_hz;
+        let rate_hz = denoise.sample_rate_hz.unwrap_or(model_rate_hz);
+        let mut samples = (description.window_len - 1) as f64 * f64::from(rate_hz) / f64::from(model_rate_hz);
+        if rate_hz != model_rate_hz {
+            for (from_hz, to_hz) in [(rate_hz, model_rate_hz), (model_rate_hz, rate_hz)] {
+                samples += Resampler::new(from_hz, to_hz)?.latency().as_secs_f64() * f64::from(rate_hz);
+            }
+            samples += 1.0;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousand samples")]
+        Ok((samples / frame_len as f64).ceil() as usize)
+    }
+
+    /// Takes the next frames of every channel, channel after channel, with what the gate decided about each. What is
+    /// finished by them waits in the channels.
+    pub(crate) fn push(&mut self, frames: &[f32], states: &[FrameState]) -> Result<()> {
+        let count = states.len() / self.channels.len().max(1);
+        if count == 0 {
+            return Ok(());
+        }
+        let rows = frames.chunks(count * self.terms.frame_len).zip(states.chunks(count));
+        for (channel, (samples, states)) in self.channels.iter_mut().zip(rows) {
+            channel.take_frames(&self.terms, samples, states);
+        }
+        self.run()
+    }
+
+    /// Takes silence until all that was pushed is finished.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        for channel in &mut self.channels {
+            channel.take_end(&self.terms);
+        }
+        self.run()?;
+        for channel in &mut self.channels {
+            channel.end(&self.terms);
+        }
+        Ok(())
+    }
+
+    /// Whole frames that are finished, of each channel.
+    pub(crate) fn finished_frames(&self) -> usize {
+        let least = self.channels.iter().map(|channel| channel.finished.len()).min().unwrap_or(0);
+        least / self.terms.frame_len
+    }
+
+    /// Appends the next finished frames of every channel, channel after channel.
+    pub(crate) fn take(&mut self, frames: usize, to: &mut Vec<f32>) {
+        for channel in &mut self.channels {
+            to.extend(channel.finished.drain(..frames * self.terms.frame_len));
+        }
+    }
+
+    /// Runs the network on all hops that are there: calls for the channels that have some left, by as many as all of
+    /// those have.
+    fn run(&mut self) -> Result<()> {
+        let hop = self.terms.hop;
+        let (mut samples, mut steps, mut output) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let left = |channel: &Channel| channel.steps.len() - channel.steps_done;
+            let Some(hops) = self.channels.iter().map(left).filter(|left| *left > 0).min() else { break };
+            let in_call = |channel: &Channel| left(channel) > 0;
+            let all = (0_u32..).zip(&self.channels);
+            let channels: Vec<u32> = all.filter(|(_, channel)| in_call(channel)).map(|(index, _)| index).collect();
+            (samples.clear(), steps.clear(), output.clear());
+            for channel in self.channels.iter().filter(|channel| in_call(channel)) {
+                let done = channel.steps_done;
+                samples.extend_from_slice(&channel.hops[done * hop..(done + hops) * hop]);
+                steps.extend_from_slice(&channel.steps[done..done + hops]);
+            }
+            output.resize(samples.len(), 0.0);
+            let call = Advance { channels: &channels, hops, samples: &samples, steps: &steps };
+            self.network.advance(&call, &mut output)?;
+            let advanced = self.channels.iter_mut().filter(|channel| channel.steps.len() > channel.steps_done);
+            for (channel, output) in advanced.zip(output.chunks(hops * hop)) {
+                let done = channel.steps_done;
+                channel.hops[done * hop..(done + hops) * hop].copy_from_slice(output);
+                channel.steps_done += hops;
+            }
+        }
+        for channel in &mut self.channels {
+            channel.give_hops(&self.terms);
+        }
+        Ok(())
+    }
+}
+
+/// One channel between frames and hops.
+#[derive(Debug, Default)]
+struct Channel {
+    down: Option<Resampler>,
+    up: Option<Resampler>,
+    level: Option<LevelFollower>,
+    /// Samples of the signal so far, and of them those that were finished.
+    pushed: u64,
+    given: u64,
+    /// For each frame from `first_frame` on, whether it is live.
+    live: VecDeque<bool>,
+    first_frame: u64,
+    /// Samples at the network's rate that are no whole hop yet.
+    pending: Vec<f32>,
+    /// Hops that were cut so far.
+    hops_cut: u64,
+    /// Hops since the last live one; none before the first.
+    since_live: Option<u64>,
+    /// For each hop of this push, whether the network takes it.
+    taken: Vec<bool>,
+    /// Of those: samples in, and then samples out; and what to do.
+    hops: Vec<f32>,
+    steps: Vec<HopStep>,
+    steps_done: usize,
+    /// Samples at the start that belong to the time before the signal.
+    to_drop: usize,
+    /// What is added to the network's output, at the signal's rate.
+    dry: VecDeque<f32>,
+    finished: Vec<f32>,
+    resampled: Vec<f32>,
+}
+
+impl Channel {
+    fn take_frames(&mut self, terms: &Terms, samples: &[f32], states: &[FrameState]) {
+        self.pushed += samples.len() as u64;
+        self.live.extend(states.iter().map(|state| *state == FrameState::Live));
+        for (frame, state) in samples.chunks(terms.frame_len).zip(states) {
+            let dry = match (state, terms.quiet) {
+                (FrameState::Live, _) => 1.0 - terms.strength,
+                (FrameState::Quiet, Quiet::Pass) => 1.0,
+                _ => 0.0,
+            };
+            self.dry.extend(frame.iter().map(|sample| if dry > 0.0 { dry * sample } else { 0.0 }));
+            let heard = *state == FrameState::Live;
+            let silence;
+            let frame = if heard {
+                frame
+            } else {
+                silence = vec![0.0; frame.len()];
+                &silence
+            };
+            match &mut self.down {
+                Some(down) => down.push(frame, &mut self.pending),
+                None => self.pending.extend_from_slice(frame),
+            }
+        }
+        self.cut_hops(terms);
+    }
+
+    /// What the resampler still holds, and silence until the network has nothing more to finish.
+    fn take_end(&mut self, terms: &Terms) {
+        if let Some(down) = &mut self.down {
+            down.finish(&mut self.pending);
+        }
+        let whole = (self.pending.len() + terms.window_len - terms.hop).next_multiple_of(terms.hop);
+        self.pending.resize(whole, 0.0);
+        self.cut_hops(terms);
+    }
+
+    fn cut_hops(&mut self, terms: &Terms) {
+        let mut pending = std::mem::take(&mut self.pending);
+        let whole = pending.len() / terms.hop * terms.hop;
+        for hop in pending[..whole].chunks(terms.hop) {
+            self.cut_hop(terms, hop);
+        }
+        pending.drain(..whole);
+        self.pending = pending;
+    }
+
+    fn cut_hop(&mut self, terms: &Terms, hop: &[f32]) {
+        let behind = (terms.window_len / terms.hop - 1) as u64;
+        let was_quiet_for = self.since_live;
+        self.since_live = if self.next_is_live(terms) { Some(0) } else { was_quiet_for.map(|hops| hops + 1) };
+        self.hops_cut += 1;
+        let run = self.since_live.is_some_and(|hops| hops <= behind);
+        // Empty hops that bring out what overlaps the last window.
+        let flush = self.since_live.is_some_and(|hops| hops <= 2 * behind);
+        self.taken.push(flush);
+        if !flush {
+            return;
+        }
+        let forgets = self.since_live == Some(0) && was_quiet_for.is_some_and(|hops| hops > terms.reset_after);
+        if forgets && let Some(level) = &mut self.level {
+            level.reset();
+        }
+        let gain = match &mut self.level {
+            Some(level) if self.since_live == Some(0) => level.gain(f32::from_bits(max_abs_bits(terms.simd, hop))),
+            Some(level) => level.held(),
+            None => 1.0,
+        };
+        let flag = |wanted: bool, flag: u32| if wanted { flag } else { 0 };
+        self.steps.push(HopStep { gain, flags: flag(run, HopStep::RUN) | flag(forgets, HopStep::RESET) });
+        self.hops.extend_from_slice(hop);
+    }
+
+    /// True when a live frame overlaps the next hop.
+    fn next_is_live(&mut self, terms: &Terms) -> bool {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times are not negative")]
+        let frame_at = |sample: u64| (sample as f64 * terms.ratio) as u64 / terms.frame_len as u64;
+        let hop = terms.hop as u64;
+        let (first, last) = (frame_at(self.hops_cut * hop), frame_at((self.hops_cut + 1) * hop - 1));
+        while self.first_frame < first && !self.live.is_empty() {
+            self.live.pop_front();
+            self.first_frame += 1;
+        }
+        let count = usize::try_from(last.saturating_sub(self.first_frame)).unwrap_or(usize::MAX).saturating_add(1);
+        self.live.iter().take(count).any(|live| *live)
+    }
+
+    /// Brings what the network made back to the signal's rate.
+    fn give_hops(&mut self, terms: &Terms) {
+        let mut made = self.hops.chunks(terms.hop);
+        let silence = vec![0.0; terms.hop];
+        for taken in self.taken.drain(..) {
+            let hop = if taken { made.next().unwrap_or(&silence) } else { &silence };
+            let dropped = self.to_drop.min(hop.len());
+            self.to_drop -= dropped;
+            match &mut self.up {
+                Some(up) => up.push(&hop[dropped..], &mut self.resampled),
+                None => self.resampled.extend_from_slice(&hop[dropped..]),
+            }
+        }
+        self.hops.clear();
+        self.steps.clear();
+        self.steps_done = 0;
+        self.mix(terms);
+    }
+
+    fn mix(&mut self, terms: &Terms) {
+        let wanted = usize::try_from(self.pushed - self.given).unwrap_or(usize::MAX).min(self.resampled.len());
+        for (sample, dry) in self.resampled.drain(..wanted).zip(self.dry.drain(..wanted)) {
+            self.finished.push(terms.strength * sample + dry);
+        }
+        self.given += wanted as u64;
+    }
+
+    fn end(&mut self, terms: &Terms) {
+        if let Some(up) = &mut self.up {
+            up.finish(&mut self.resampled);
+        }
+        let missing = usize::try_from(self.pushed - self.given).unwrap_or(0).saturating_sub(self.resampled.len());
+        self.resampled.resize(self.resampled.len() + missing, 0.0);
+        self.mix(terms);
+    }
+}
