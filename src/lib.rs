@@ -124,6 +124,9 @@ pub mod format;
 #[cfg(feature = "cli")]
 pub mod picture;
 
+#[cfg(feature = "train")]
+pub mod train;
+
 mod memory;
 
 mod frame;

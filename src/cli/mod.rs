@@ -19,6 +19,9 @@ mod report;
 
 mod run;
 
+#[cfg(feature = "train")]
+mod train;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -57,6 +60,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a model from data that this command makes itself.
+    #[cfg(feature = "train")]
+    #[command(subcommand)]
+    Train(train::TrainCommand),
     /// Look at a model file, or make one of a published network.
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -81,6 +88,8 @@ pub fn main() -> ExitCode {
             Err(error) => return complain(&error, 2),
         },
         Command::Devices { json } => devices::devices(json),
+        #[cfg(feature = "train")]
+        Command::Train(command) => train::train(&command),
         Command::Model(command) => model::model(&command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
