@@ -93,10 +93,10 @@ mod sink;
 /// Other sample rates, there and back.
 mod resample;
 
-/// The measures, against published implementations; the baselines.
-mod quality;
 /// Model files.
 mod model;
+/// The measures, against published implementations; the baselines.
+mod quality;
 
 /// Published networks.
 #[cfg(feature = "cli")]
