@@ -10,6 +10,8 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench reports to the terminal")]
 #![expect(unreachable_pub, clippy::cast_possible_truncation, reason = "a binary of its own, with small numbers")]
 
+mod denoise;
+
 mod peers;
 
 mod summary;
@@ -20,10 +22,11 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use auricle::{DeviceChoice, DeviceKind, Devices, FilterMode, HostBuffer, Layout};
+use auricle::{DeviceChoice, DeviceKind, Devices, FilterMode, HostBuffer, Layout, Precision};
 use criterion::{Criterion, Throughput};
 use serde_json::Value;
 
+use denoise::Denoising;
 use peers::{GateAndRealFft, RealFft, RustFftPairs, fold_gate, read_stream};
 use summary::{Effort, Figure, measure};
 use workload::{COLD_FRAMES, FRAME_LEN, HOT_FRAMES, Work, engine, filter_graph, gate_graph, pipeline_graph, signal};
@@ -110,6 +113,7 @@ fn summarize(effort: Effort, quick: bool) -> Value {
     gate_figures(effort, &mut figures);
     filter_figures(effort, &mut figures);
     pipeline_figures(effort, &mut figures);
+    denoise_figures(effort, &mut figures);
     lavapipe_figures(effort, &mut figures);
     summary::complete(figures, &simd, cores(), quick, load_before)
 }
@@ -216,6 +220,31 @@ fn pipeline_figures(effort: Effort, into: &mut Vec<Value>) {
             })
             .against(stream),
         ];
+        measure(group, effort, into);
+    }
+}
+
+/// Frames are hops of 8 ms here: 125 of them a second are one channel in real time.
+fn denoise_figures(effort: Effort, into: &mut Vec<Value>) {
+    let model = denoise::dtln_shape();
+    let one = engine(DeviceChoice::Cpu, 1).expect("the CPU is always there");
+    let two = engine(DeviceChoice::Cpu, 2).expect("the CPU is always there");
+    let precisions = [("f32", Precision::F32), ("f16", Precision::F16), ("int8", Precision::Int8)];
+    for (channels, hops) in [(1, 1), (1, 64), (16, 1), (64, 1), (256, 1)] {
+        const F32: [&str; 5] =
+            ["denoise.f32.1x1", "denoise.f32.1x64", "denoise.f32.16x1", "denoise.f32.64x1", "denoise.f32.256x1"];
+        let suffix = format!(".{channels}x{hops}");
+        let f32 = F32.iter().find(|name| name.ends_with(&suffix)).copied().unwrap_or("");
+        let mut group = Vec::new();
+        for (name, precision) in precisions {
+            let mut work = Denoising::new(&one, &model, precision, channels, hops);
+            let figure = Figure::new(format!("denoise.{name}{suffix}"), channels * hops, move || work.run());
+            group.push(if precision == Precision::F32 { figure } else { figure.against(f32) });
+        }
+        if channels == 256 {
+            let mut work = Denoising::new(&two, &model, Precision::F32, channels, hops);
+            group.push(Figure::new("denoise.f32.256x1.2t", channels * hops, move || work.run()).against(f32));
+        }
         measure(group, effort, into);
     }
 }

@@ -41,11 +41,12 @@ pub(crate) fn auricle<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -
     command
 }
 
-/// Runs on the CPU unless the arguments say otherwise.
-fn run(input: &Path, output: &Path, more: &[&str]) -> Output {
+/// Runs on the CPU and without a denoiser, unless the arguments say otherwise.
+pub(crate) fn run(input: &Path, output: &Path, more: &[&str]) -> Output {
     let device: &[&str] = if more.contains(&"--device") { &[] } else { &["--device", "cpu"] };
+    let denoise: &[&str] = if more.contains(&"--denoise") { &[] } else { &["--denoise", "off"] };
     let mut command = auricle(["run"]);
-    command.arg(input).arg("-o").arg(output).args(device).args(more);
+    command.arg(input).arg("-o").arg(output).args(device).args(denoise).args(more);
     command.output().expect("the program should start")
 }
 
@@ -137,6 +138,7 @@ fn a_recording_is_cleaned_and_reported() {
             "frames",
             "coherence",
             "stages",
+            "hop",
             "wall_s",
             "frames_per_s",
             "realtime_factor",
@@ -226,12 +228,25 @@ fn a_pipe_gives_what_a_file_gives() {
     let input = folder.file("in.f32", &float_bytes(&samples));
     let output = folder.path("out.f32");
     assert_done(&run(&input, &output, &[]));
-    let mut child = auricle(["run", "-", "-o", "-", "--format", "f32", "--sample-rate", "16000", "--device", "cpu"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = auricle([
+        "run",
+        "-",
+        "-o",
+        "-",
+        "--format",
+        "f32",
+        "--sample-rate",
+        "16000",
+        "--device",
+        "cpu",
+        "--denoise",
+        "off",
+    ])
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let bytes = float_bytes(&samples);
     let writer = std::thread::Builder::new().spawn(move || stdin.write_all(&bytes)).unwrap();
@@ -420,13 +435,25 @@ fn ctrl_c_leaves_nothing_behind() {
     use std::io::Write as _;
     let folder = Folder::new();
     let older = folder.file("out.f32", b"precious");
-    let mut child = auricle(["run", "-", "--format", "f32", "--sample-rate", "48000", "--device", "cpu", "--force"])
-        .arg("-o")
-        .arg(&older)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = auricle([
+        "run",
+        "-",
+        "--format",
+        "f32",
+        "--sample-rate",
+        "48000",
+        "--device",
+        "cpu",
+        "--force",
+        "--denoise",
+        "off",
+    ])
+    .arg("-o")
+    .arg(&older)
+    .stdin(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
     // The pipe stays open and silent: the wish to stop must be heard all the same.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&float_bytes(&noise(200_000, 1))).unwrap();
@@ -451,7 +478,7 @@ fn ctrl_c_is_heard_while_a_pipe_is_opened() {
     let folder = Folder::new();
     let pipe = folder.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success(), "a pipe should be possible");
-    let mut child = auricle(["run", "--format", "f32", "--device", "cpu"])
+    let mut child = auricle(["run", "--format", "f32", "--device", "cpu", "--denoise", "off"])
         .arg(&pipe)
         .arg("-o")
         .arg(folder.path("out.f32"))

@@ -50,7 +50,7 @@ fn snr_db(expected: &[f32], actual: &[f32]) -> f64 {
     10.0 * (signal / noise.max(1e-30)).log10()
 }
 
-fn shared() -> Option<PathBuf> {
+pub(crate) fn shared() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     if !folder.join("golden").is_dir() {
         eprintln!("SKIPPED: {} is not there", folder.display());
@@ -59,7 +59,7 @@ fn shared() -> Option<PathBuf> {
     Some(folder)
 }
 
-fn wav(path: &Path) -> Vec<f32> {
+pub(crate) fn wav(path: &Path) -> Vec<f32> {
     let mut reader = hound::WavReader::open(path).expect("the file should be readable");
     match reader.spec().sample_format {
         hound::SampleFormat::Float => reader.samples::<f32>().map(Result::unwrap).collect(),
@@ -68,7 +68,7 @@ fn wav(path: &Path) -> Vec<f32> {
 }
 
 #[cfg(feature = "cli")]
-fn published(shared: &Path) -> [(&'static str, Arc<Model>); 2] {
+pub(crate) fn published(shared: &Path) -> [(&'static str, Arc<Model>); 2] {
     use auricle::import::{dtln, nsnet2};
     let models = shared.join("models");
     let stages = ["model_1.onnx", "model_2.onnx"].map(|name| models.join("dtln").join(name));
@@ -174,6 +174,46 @@ fn pieces_come_out_as_the_whole_does() {
     }
 }
 
+#[test]
+fn sessions_at_other_rates_are_late_by_what_is_said_and_no_more() {
+    let model = Arc::new(open_mask(512, 128, Window::Rectangular));
+    for rate_hz in [8_000, 11_025, 22_050, 44_100, 48_000, 96_000] {
+        for frame_len in [64, 1024] {
+            let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..bare(&model) };
+            let plan = engines()[0].compile(&graph(frame_len, gate_off(), denoise)).unwrap();
+            let frames = plan.latency_frames() + 40_960 / frame_len;
+            let samples = signal(frames * frame_len, 3);
+            let whole = plan.run(&[&samples], 1).unwrap();
+            let (mut session, mut part) = (plan.session(1).unwrap(), RunOutput::new(Layout::Dense));
+            let mut pieces = Vec::new();
+            for (index, frame) in samples.chunks(frame_len).enumerate() {
+                session.push(&[frame], &mut part).unwrap();
+                pieces.extend_from_slice(part.dense("out").unwrap());
+                let due = (index + 1).saturating_sub(plan.latency_frames());
+                assert_eq!(pieces.len(), due * frame_len, "{rate_hz} Hz in frames of {frame_len}");
+            }
+            session.finish(&mut part).unwrap();
+            pieces.extend_from_slice(part.dense("out").unwrap());
+            assert!(snr_db(whole.dense("out").unwrap(), &pieces) > 110.0, "{rate_hz} Hz in frames of {frame_len}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_session_has_nothing_to_give() {
+    let model = Arc::new(small_models().swap_remove(1));
+    let plan = engines()[0].compile(&graph(256, Gate::default(), Denoise::new(model))).unwrap();
+    for channels in [0, 1, 3] {
+        let (mut session, mut part) = (plan.session(channels).unwrap(), RunOutput::new(Layout::Dense));
+        for _ in 0..2 {
+            session.push(&[&[]], &mut part).unwrap();
+            assert_eq!((part.frames(), part.states().len()), (0, 0), "{channels} channels");
+            session.finish(&mut part).unwrap();
+            assert_eq!((part.frames(), part.states().len()), (0, 0), "{channels} channels");
+        }
+    }
+}
+
 /// Sound, with a few quiet frames twice.
 fn pausing(frames: usize, frame_len: usize) -> Vec<f32> {
     let mut samples = signal(frames * frame_len, 9);
@@ -210,8 +250,9 @@ fn a_channel_does_not_depend_on_its_neighbours() {
 
 #[test]
 fn signals_that_are_no_speech_come_through_finite() {
-    let square = |n: usize| if n / 37 % 2 == 0 { 1.0 } else { -1.0 };
-    let kinds: [(&str, Box<dyn Fn(usize) -> f32>); 5] = [
+    type Signal = Box<dyn Fn(usize) -> f32>;
+    let square = |n: usize| if (n / 37).is_multiple_of(2) { 1.0 } else { -1.0 };
+    let kinds: [(&str, Signal); 5] = [
         ("silence", Box::new(|_| 0.0)),
         ("a square wave of full scale", Box::new(square)),
         ("DC", Box::new(|_| 1.0)),
@@ -363,6 +404,49 @@ fn kernels_can_follow_a_denoiser_and_other_outputs_stay_in_step() {
             seen += count;
         }
         assert_eq!(seen, samples.len(), "all of it");
+    }
+}
+
+#[test]
+fn a_channel_can_have_factors_of_its_own() {
+    let scaled = small_models().into_iter().map(Arc::new).find(|model| model.description().parts[0].layers[0].scaled);
+    let model = scaled.expect("one of them has factors");
+    let samples = signal(16 * 256, 6);
+    let both = [&samples[..], &samples[..]].concat();
+    let outputs = model.description().parts[0].layers[0].outputs;
+    for engine in engines() {
+        let plan = engine.compile(&graph(256, gate_off(), bare(&model))).unwrap();
+        let (mut session, mut part) = (plan.session(2).unwrap(), RunOutput::new(Layout::Dense));
+        session.set_scale(1, 0, &vec![0.3; outputs]).unwrap();
+        let mut channels = [Vec::new(), Vec::new()];
+        let take = |part: &RunOutput, channels: &mut [Vec<f32>; 2]| {
+            let clean = part.dense("out").unwrap();
+            for (channel, clean) in channels.iter_mut().zip(clean.chunks(clean.len().max(2) / 2)) {
+                channel.extend_from_slice(clean);
+            }
+        };
+        session.push(&[&both], &mut part).unwrap();
+        take(&part, &mut channels);
+        session.finish(&mut part).unwrap();
+        take(&part, &mut channels);
+        let usual = plan.run(&[&samples], 1).unwrap();
+        assert!(channels[0] == usual.dense("out").unwrap(), "the other channel keeps the model's");
+        assert!(channels[1] != channels[0], "this one does not");
+        // The same as a model that holds those factors.
+        let mut tensors: std::collections::BTreeMap<_, _> =
+            model.tensors().map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect();
+        let name = format!("{}.scale", model.description().parts[0].layers[0].name);
+        tensors.get_mut(&name).unwrap().values = vec![0.3; outputs].into();
+        let other = Arc::new(Model::new(model.description().clone(), tensors).unwrap());
+        let expected = run(engine, &graph(256, gate_off(), bare(&other)), 256, &samples);
+        assert!(snr_db(&expected, &channels[1]) > 100.0, "on {}", engine.device().name);
+        for (channel, layer, scale) in [(2, 0, vec![1.0; outputs]), (0, 99, vec![1.0]), (0, 0, vec![1.0; outputs + 1])]
+        {
+            let error = session.set_scale(channel, layer, &scale).expect_err("it should be refused").to_string();
+            assert!(error.starts_with("the scale is "), "{error}");
+        }
+        let error = session.set_scale(0, 0, &vec![f32::NAN; outputs]).expect_err("no number").to_string();
+        assert!(error.contains("finite factors"), "{error}");
     }
 }
 

@@ -64,7 +64,12 @@ mod denoise_models;
 mod denoise_oracle;
 
 /// Denoisers through the door that embedders come in by.
+#[cfg(feature = "cli")]
 mod denoise;
+
+/// How good denoised speech is.
+#[cfg(feature = "cli")]
+mod denoise_quality;
 
 /// Which device is opened.
 mod devices;
@@ -105,6 +110,10 @@ mod import;
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// `auricle run` with a denoiser.
+#[cfg(feature = "cli")]
+mod denoise_cli;
 
 /// `auricle eval`.
 #[cfg(feature = "cli")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail};
 
 use super::denoise::{CHOICES, DenoiseSettings, whole_rate};
+use super::report::HopReport;
 use crate::format::{SampleFormat, SignalSpec};
 use crate::stage::source::SourceHints;
 use crate::{
@@ -375,20 +376,27 @@ impl Stages {
 /// The denoiser that ran.
 #[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct DenoiseReport {
-    pub(super) model: String,
+    model: String,
     version: String,
     precision: Precision,
     strength: f32,
     level: Level,
     mask_floor_db: Option<f32>,
     /// Of the network: how long a sample takes through it when no time is spent on computing.
-    pub(super) latency_ms: f64,
+    latency_ms: f64,
     model_rate_hz: u32,
     /// From one window to the next.
-    pub(super) hop_ms: f64,
+    hop_ms: f64,
 }
 
 impl DenoiseReport {
+    /// One line.
+    pub(super) fn text(&self, hop: Option<&HopReport>) -> String {
+        let Self { model, version, model_rate_hz, latency_ms, hop_ms, .. } = self;
+        let took = hop.map_or_else(String::new, |hop| format!("; a hop of {hop_ms} ms took {hop}"));
+        format!("  denoiser   {model} {version} at {model_rate_hz} Hz, {latency_ms} ms of latency{took}")
+    }
+
     fn new(denoise: &Denoise) -> Self {
         let description = denoise.model.description();
         Self {

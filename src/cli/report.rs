@@ -1,5 +1,7 @@
 //! What `auricle run` says it did: one object, as JSON or as a few lines of text.
 
+use std::time::Duration;
+
 use crate::{DeviceInfo, FrameCounts};
 
 use super::config::Settings;
@@ -20,6 +22,8 @@ pub(super) struct Report {
     /// Of the live frames; none without the filter, or without any power.
     pub(super) coherence: Option<f64>,
     pub(super) stages: Vec<StageReport>,
+    /// None without a denoiser.
+    pub(super) hop: Option<HopReport>,
     pub(super) wall_s: f64,
     pub(super) frames_per_s: f64,
     /// Seconds of signal (of all channels side by side) per second of work; none when the rate is unknown.
@@ -31,6 +35,30 @@ pub(super) struct Report {
 pub(super) struct StageReport {
     pub(super) name: String,
     pub(super) seconds: f64,
+}
+
+/// How long the denoiser's network took for a hop of all channels: in half of its calls at most `p50_us`, in 99 of 100 at
+/// most `p99_us`.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct HopReport {
+    calls: usize,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+impl HopReport {
+    pub(super) fn new(times: &mut [Duration]) -> Option<Self> {
+        times.sort_unstable();
+        let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+        let in_us = |time: &Duration| 1e6 * time.as_secs_f64();
+        Some(Self { calls: times.len(), p50_us: in_us(at(50)?), p99_us: in_us(at(99)?) })
+    }
+}
+
+impl std::fmt::Display for HopReport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:.0} us (p50), {:.0} us (p99)", self.p50_us, self.p99_us)
+    }
 }
 
 impl Report {
@@ -54,6 +82,9 @@ impl Report {
             ),
         ];
         lines.extend(coherence);
+        if let Some(denoise) = &self.settings.denoise {
+            lines.push(denoise.text(self.hop.as_ref()));
+        }
         lines.push(format!("  stages     {}", stages.join(", ")));
         lines.push(format!("  took       {:.3} s, {:.0} frames/s{realtime}", self.wall_s, self.frames_per_s));
         lines.join("\n")

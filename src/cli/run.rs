@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig, Settings};
 use super::progress::{Interrupt, Progress};
-use super::report::{Report, StageReport};
+use super::report::{HopReport, Report, StageReport};
 use crate::format::pending::PendingFile;
 use crate::format::{FileError, SignalSpec};
 use crate::picture::{self, PictureLabels, Spectrogram};
@@ -210,6 +210,7 @@ struct Cleaning<'a> {
     frames: FrameCounts,
     powers: (f64, f64),
     stages: Vec<StageReport>,
+    hop_times: Vec<Duration>,
 }
 
 impl<'a> Cleaning<'a> {
@@ -237,6 +238,7 @@ impl<'a> Cleaning<'a> {
             frames: FrameCounts::default(),
             powers: (0.0, 0.0),
             stages: Vec::new(),
+            hop_times: Vec::new(),
         }
     }
 
@@ -264,12 +266,13 @@ impl<'a> Cleaning<'a> {
             let (weighted, total) = measure::sums(live.samples);
             self.powers = (self.powers.0 + weighted, self.powers.1 + total);
         }
-        for (index, (name, time)) in self.output.stage_times().iter().enumerate() {
-            if self.stages.len() <= index {
-                self.stages.push(StageReport { name: name.clone(), seconds: 0.0 });
+        for (name, time) in self.output.stage_times() {
+            match self.stages.iter_mut().find(|stage| stage.name == *name) {
+                Some(stage) => stage.seconds += time.as_secs_f64(),
+                None => self.stages.push(StageReport { name: name.clone(), seconds: time.as_secs_f64() }),
             }
-            self.stages[index].seconds += time.as_secs_f64();
         }
+        self.hop_times.extend_from_slice(self.output.hop_times());
         let came = (self.output.frames() * self.config.frame_len) as u64;
         let wanted = came.min(self.samples - self.written);
         let planar = self.output.dense(OUTPUT).unwrap_or(&[]);
@@ -303,6 +306,7 @@ impl<'a> Cleaning<'a> {
             frames: self.frames,
             coherence: (self.powers.1 > 0.0).then(|| self.powers.0 / self.powers.1),
             stages: self.stages,
+            hop: HopReport::new(&mut self.hop_times),
             wall_s,
             frames_per_s: self.frames.total as f64 / wall_s,
             realtime_factor: signal_s.map(|signal_s| signal_s / wall_s),

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cpu_network::PackedModels;
 use super::host::{Gating, HostPool, LiveRow};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
@@ -34,6 +35,7 @@ const CHUNK_FLOATS: usize = 16 * SPAN_FLOATS;
 pub(crate) struct CpuDevice {
     host: HostPool,
     info: DeviceInfo,
+    models: PackedModels,
 }
 
 impl CpuDevice {
@@ -45,7 +47,7 @@ impl CpuDevice {
             driver: format!("{} on {} threads", host.level, host.threads),
             features: Vec::new(),
         };
-        Self { host, info }
+        Self { host, info, models: PackedModels::default() }
     }
 }
 
@@ -65,7 +67,7 @@ impl Device for CpuDevice {
     }
 
     fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>> {
-        super::cpu_network::open(&self.host, model, channels, options)
+        Ok(self.models.open(&self.host, model, channels, options))
     }
 }
 

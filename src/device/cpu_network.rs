@@ -1,6 +1,6 @@
 //! A denoiser on the machine's own cores: its channels in groups, each group one job of the pool.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::host::HostPool;
 use crate::error::{Error, Result};
@@ -9,9 +9,9 @@ use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions};
 use crate::stage::denoise::twin::{BLOCK_ROWS, Group, PackedModel, TwinRoom};
 
 #[derive(Debug)]
-pub(super) struct CpuNetwork {
+struct CpuNetwork {
     host: HostPool,
-    model: PackedModel,
+    model: Arc<PackedModel>,
     /// Of each channel.
     states: Vec<Vec<f32>>,
     /// Of each worker.
@@ -19,8 +19,7 @@ pub(super) struct CpuNetwork {
 }
 
 impl CpuNetwork {
-    pub(super) fn new(host: HostPool, model: &Model, channels: usize, options: &NetworkOptions) -> Self {
-        let model = PackedModel::new(model, host.level, options);
+    fn new(host: HostPool, model: Arc<PackedModel>, channels: usize) -> Self {
         let states = vec![model.initial_state(); channels];
         let rooms = (0..host.threads).map(|_| Mutex::default()).collect();
         Self { host, model, states, rooms }
@@ -62,7 +61,7 @@ impl Network for CpuNetwork {
                 Job { states, samples, steps, output }
             })
             .collect();
-        let (model, rooms, hops) = (&self.model, &self.rooms, call.hops);
+        let (model, rooms, hops) = (&*self.model, &self.rooms, call.hops);
         self.host.for_each(jobs, |worker, mut job| {
             let mut room = rooms[worker].lock().unwrap_or_else(PoisonError::into_inner);
             let Job { samples, steps, ref mut output, ref mut states } = job;
@@ -82,12 +81,41 @@ impl Network for CpuNetwork {
     }
 }
 
-/// Opens a model on the pool.
-pub(super) fn open(
-    host: &HostPool,
-    model: &Arc<Model>,
-    channels: usize,
-    options: &NetworkOptions,
-) -> Result<Box<dyn Network>> {
-    Ok(Box::new(CpuNetwork::new(host.clone(), model, channels, options)))
+/// Models whose weights are packed already, as long as somebody uses them.
+#[derive(Debug, Default)]
+pub(super) struct PackedModels {
+    packed: Mutex<Vec<Packed>>,
+}
+
+#[derive(Debug)]
+struct Packed {
+    model: Weak<Model>,
+    options: NetworkOptions,
+    packed: Weak<PackedModel>,
+}
+
+impl PackedModels {
+    /// Opens a model on the pool.
+    pub(super) fn open(
+        &self,
+        host: &HostPool,
+        model: &Arc<Model>,
+        channels: usize,
+        options: &NetworkOptions,
+    ) -> Box<dyn Network> {
+        Box::new(CpuNetwork::new(host.clone(), self.packed(host, model, options), channels))
+    }
+
+    fn packed(&self, host: &HostPool, model: &Arc<Model>, options: &NetworkOptions) -> Arc<PackedModel> {
+        let mut known = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.packed.strong_count() > 0);
+        let same = |known: &&Packed| known.options == *options && known.model.as_ptr() == Arc::as_ptr(model);
+        if let Some(packed) = known.iter().find(same).and_then(|known| known.packed.upgrade()) {
+            return packed;
+        }
+        let packed = Arc::new(PackedModel::new(model, host.level, options));
+        let entry = Packed { model: Arc::downgrade(model), options: *options, packed: Arc::downgrade(&packed) };
+        known.push(entry);
+        packed
+    }
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use super::{CustomKernel, Graph, Node, NodeKind, gather_kernel};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
-use crate::recording::{
-    BufferSpec, DenoiseStep, GateStep, Kernel, Operand, OutputPort, Place, Program, Recording, Step,
-};
+use crate::recording::{BufferSpec, DenoiseStep, Flow, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::gate::Gate;
@@ -18,15 +16,15 @@ const POWERS: &str = ".powers";
 
 impl Graph {
     /// Checks the whole graph and compiles it.
-    pub(crate) fn record(&self) -> Result<Program> {
+    pub(crate) fn record(&self) -> Result<Flow> {
         let wiring = Wiring::new(&self.nodes)?;
         let order = wiring.flow_order()?;
         wiring.refuse_unused()?;
-        let mut program = ProgramRecorder::default();
+        let mut flow = FlowRecorder::default();
         for index in order {
-            program.node(&self.nodes[index])?;
+            flow.node(&self.nodes[index])?;
         }
-        program.finish()
+        flow.finish()
     }
 }
 
@@ -124,13 +122,13 @@ impl<'a> Wiring<'a> {
 
 /// Records nodes on either side of the denoiser.
 #[derive(Default)]
-struct ProgramRecorder {
+struct FlowRecorder {
     first: Recorder,
     denoise: Option<DenoiseStep>,
     then: Recorder,
 }
 
-impl ProgramRecorder {
+impl FlowRecorder {
     fn node(&mut self, node: &Node) -> Result<()> {
         let follows = |source: &String| self.then.edges.contains_key(source);
         let following = node.sources.iter().filter(|source| follows(source)).count();
@@ -172,9 +170,9 @@ impl ProgramRecorder {
         Err(Error::graph(&node.name, format!("the graph already has the denoiser `{first}`")))
     }
 
-    fn finish(self) -> Result<Program> {
+    fn finish(self) -> Result<Flow> {
         let then = (!self.then.outputs.is_empty()).then(|| self.then.finish()).transpose()?;
-        Ok(Program { first: self.first.finish()?, denoise: self.denoise, then })
+        Ok(Flow { first: self.first.finish()?, denoise: self.denoise, then })
     }
 }
 

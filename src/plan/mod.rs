@@ -6,7 +6,7 @@ mod queue;
 
 mod session;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions};
 use crate::error::Result;
@@ -14,6 +14,7 @@ use crate::frame::{FrameShape, Quiet};
 use crate::graph::Graph;
 use crate::recording::DenoiseStep;
 use crate::recording::results::{Layout, RunOutput};
+use crate::stage::denoise::network::Network;
 use crate::stage::denoise::stream::DenoiseStream;
 
 use self::frames::Frames;
@@ -32,24 +33,37 @@ struct Inner {
     info: DeviceInfo,
     first: Frames,
     denoise: Option<DenoiseStep>,
+    /// Holds the weights.
+    _network: Mutex<Option<Box<dyn Network>>>,
     then: Option<Frames>,
     latency_frames: usize,
 }
 
 impl Plan {
     pub(crate) fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let program = graph.record()?;
-        let first = Frames::new(device.as_ref(), program.first, options)?;
-        let then = program.then.map(|then| Frames::new(device.as_ref(), then, options)).transpose()?;
+        let flow = graph.record()?;
+        let first = Frames::new(device.as_ref(), flow.first, options)?;
+        let then = flow.then.map(|then| Frames::new(device.as_ref(), then, options)).transpose()?;
         let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
-        if let Some(step) = &program.denoise {
+        if let Some(step) = &flow.denoise {
             latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
-            // Packs or uploads the weights, so that opening a session costs little.
-            device.open_network(&step.denoise.model, 1, &step.denoise.network_options())?;
         }
+        // Packs or uploads the weights, and keeps them: opening a session then costs little.
+        let open = |step: &DenoiseStep| device.open_network(&step.denoise.model, 1, &step.denoise.network_options());
+        let network = flow.denoise.as_ref().map(open).transpose()?;
         let info = device.info().clone();
         let device = Arc::clone(device);
-        Ok(Self { inner: Arc::new(Inner { device, info, first, denoise: program.denoise, then, latency_frames }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                device,
+                info,
+                first,
+                denoise: flow.denoise,
+                _network: Mutex::new(network),
+                then,
+                latency_frames,
+            }),
+        })
     }
 
     /// The device that it runs on.

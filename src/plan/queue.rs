@@ -15,11 +15,6 @@ impl<T: Copy> Queue<T> {
         Self { len, channels: vec![VecDeque::new(); channels] }
     }
 
-    /// Frames of each channel.
-    pub(super) fn frames(&self) -> usize {
-        self.channels.first().map_or(0, |channel| channel.len() / self.len.max(1))
-    }
-
     /// Appends frames, channel after channel.
     pub(super) fn push(&mut self, values: &[T]) {
         let row = values.len() / self.channels.len().max(1);

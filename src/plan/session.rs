@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::frames::FramesSession;
 use super::queue::Queue;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{FrameShape, FrameState};
 use crate::recording::results::{Layout, RunOutput};
 use crate::recording::{DenoiseStep, Recording};
@@ -82,6 +82,36 @@ impl Session {
         Ok(())
     }
 
+    /// Replaces, for one channel, the factors that the outputs of a scaled layer of the denoiser are multiplied by: so one
+    /// model serves channels of many kinds. Layers are counted from 0 through all parts of the model.
+    ///
+    /// They hold until the session is finished; then those of the model do again.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no denoiser, no such channel, or no such layer, when the layer is not scaled, when
+    /// it has another number of outputs, or when a factor is not finite. What the device reports.
+    pub fn set_scale(&mut self, channel: usize, layer: usize, scale: &[f32]) -> Result<()> {
+        let refused = |expected: String| {
+            let actual = format!("{} factors for channel {channel}, layer {layer}", scale.len());
+            Err(Error::setting("the scale", actual, expected))
+        };
+        let Some(denoising) = &mut self.denoising else { return refused("the graph has no denoiser".to_owned()) };
+        if channel >= self.channels {
+            return refused(format!("the session has {} channels", self.channels));
+        }
+        let parts = &denoising.step.denoise.model.description().parts;
+        let Some(layer_is) = parts.iter().flat_map(|part| &part.layers).nth(layer) else {
+            return refused("the model has no such layer".to_owned());
+        };
+        if !layer_is.scaled {
+            return refused(format!("layer `{}` is not scaled", layer_is.name));
+        }
+        if scale.len() != layer_is.outputs || scale.iter().any(|factor| !factor.is_finite()) {
+            return refused(format!("layer `{}` takes {} finite factors", layer_is.name, layer_is.outputs));
+        }
+        denoising.stream.set_scale(channel, layer, scale)
+    }
+
     /// Everything at once.
     pub(super) fn run_whole(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
         let late = u64::MAX;
@@ -131,7 +161,8 @@ impl Session {
             .iter_mut()
             .map(|waiting| (waiting.name.clone(), waiting.shape, waiting.queue.take(frames)));
         output.assemble(self.channels, &states, outputs);
-        output.set_stage_times(std::mem::take(&mut denoising.times));
+        output.set_stage_times(by_name(&mut denoising.times));
+        output.set_hop_times(denoising.stream.take_hop_times());
     }
 }
 
@@ -213,4 +244,16 @@ impl Denoising {
         }
         Ok(())
     }
+}
+
+/// The times of each stage, summed up, in the order in which they came first.
+fn by_name(times: &mut Vec<(String, Duration)>) -> Vec<(String, Duration)> {
+    let mut sums: Vec<(String, Duration)> = Vec::new();
+    for (name, time) in times.drain(..) {
+        match sums.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum += time,
+            None => sums.push((name, time)),
+        }
+    }
+    sums
 }

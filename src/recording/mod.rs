@@ -39,7 +39,7 @@ pub(crate) const NO_SLOT: u32 = u32::MAX;
 ///                       +----> then -> outputs
 /// ```
 #[derive(Clone, Debug)]
-pub(crate) struct Program {
+pub(crate) struct Flow {
     pub(crate) first: Recording,
     pub(crate) denoise: Option<DenoiseStep>,
     /// Its input is what the denoiser gives.

@@ -66,6 +66,7 @@ pub struct RunOutput {
     names: Vec<(String, usize)>,
     places: Vec<OutputMemory>,
     stage_times: Vec<(String, Duration)>,
+    hop_times: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -165,6 +166,12 @@ impl RunOutput {
         &self.stage_times
     }
 
+    /// For each call of a denoiser's network in this run: the time that it took, divided by the hops that it advanced its
+    /// channels by. Empty where there is no denoiser.
+    pub fn hop_times(&self) -> &[Duration] {
+        &self.hop_times
+    }
+
     fn memory(&self, output: &str) -> Option<&OutputMemory> {
         let (_, place) = self.names.iter().find(|(name, _)| name == output)?;
         self.places.get(*place)
@@ -176,6 +183,7 @@ impl RunOutput {
         self.states.clear();
         self.names.clear();
         self.stage_times.clear();
+        self.hop_times.clear();
     }
 
     /// Makes room for the results of a batch. What is in the frames afterwards is garbage.
@@ -247,6 +255,10 @@ impl RunOutput {
             self.names.push((name, self.places.len()));
             self.places.push(memory);
         }
+    }
+
+    pub(crate) fn set_hop_times(&mut self, times: Vec<Duration>) {
+        self.hop_times = times;
     }
 
     pub(crate) fn set_stage_times(&mut self, times: Vec<(String, Duration)>) {

@@ -26,6 +26,16 @@ pub(crate) trait ByteDot: Copy {
     /// # Panics
     /// If `signed` has less than `4 * LANES` bytes.
     fn add_dot(self, sums: Self::Sums, unsigned: [u8; 4], signed: &[i8]) -> Self::Sums;
+
+    /// Adds `(sum - surplus) * scale * scales` to the first `LANES` results, lane by lane.
+    #[inline(always)]
+    fn add_scaled(self, sums: Self::Sums, surplus: &[i32], scale: f32, scales: &[f32], results: &mut [f32]) {
+        let mut whole = [0; 16];
+        sums.store(&mut whole);
+        for lane in 0..Self::LANES {
+            results[lane] += (whole[lane] - surplus[lane]) as f32 * (scale * scales[lane]);
+        }
+    }
 }
 
 /// Work that [`run`] can do at any level. Its `run` must be `#[inline(always)]`.
@@ -156,6 +166,18 @@ mod vnni {
                 x86::_mm512_set1_epi32(i32::from_le_bytes(unsigned)),
                 x86::_mm512_loadu_si512(signed.as_ptr().cast()),
             )))
+        }
+
+        #[inline(always)]
+        fn add_scaled(self, sums: WideSums, surplus: &[i32], scale: f32, scales: &[f32], results: &mut [f32]) {
+            let (surplus, scales, results) = (&surplus[..16], &scales[..16], &mut results[..16]);
+            intrinsic!({
+                let exact = x86::_mm512_sub_epi32(sums.0, x86::_mm512_loadu_si512(surplus.as_ptr().cast()));
+                let factors = x86::_mm512_mul_ps(x86::_mm512_set1_ps(scale), x86::_mm512_loadu_ps(scales.as_ptr()));
+                let products = x86::_mm512_mul_ps(x86::_mm512_cvtepi32_ps(exact), factors);
+                let sum = x86::_mm512_add_ps(x86::_mm512_loadu_ps(results.as_ptr()), products);
+                x86::_mm512_storeu_ps(results.as_mut_ptr(), sum);
+            });
         }
     }
 

@@ -10,6 +10,7 @@
 //! how long it was quiet, except that after `reset_after` the network forgets.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::level::LevelFollower;
 use super::network::{Advance, HopStep, Network};
@@ -18,6 +19,10 @@ use crate::error::Result;
 use crate::frame::{FrameState, Quiet};
 use crate::resample::Resampler;
 use crate::simd::{SimdLevel, max_abs_bits};
+
+/// Windows of all channels in one call, at most, unless there are more channels: so that memory stays bounded, and each
+/// call's time says something.
+const CALL_ROWS: usize = 4096;
 
 /// What all channels of a stream have in common.
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ pub(crate) struct DenoiseStream {
     terms: Terms,
     network: Box<dyn Network>,
     channels: Vec<Channel>,
+    /// For each call since they were taken: its time, by hop.
+    hop_times: Vec<Duration>,
 }
 
 impl DenoiseStream {
@@ -83,7 +90,7 @@ impl DenoiseStream {
             })
         };
         let channels = (0..channels).map(|_| channel()).collect::<Result<_>>()?;
-        Ok(Self { terms, network, channels })
+        Ok(Self { terms, network, channels, hop_times: Vec::new() })
     }
 
     /// Frames by which what comes out is late, at most.
@@ -141,6 +148,16 @@ impl DenoiseStream {
         }
     }
 
+    /// Replaces the factors of a scaled layer's outputs for one channel.
+    pub(crate) fn set_scale(&mut self, channel: usize, layer: usize, scale: &[f32]) -> Result<()> {
+        self.network.set_scale(u32::try_from(channel).unwrap_or(u32::MAX), layer, scale)
+    }
+
+    /// For each call since this was asked last: its time, by hop of all channels in it.
+    pub(crate) fn take_hop_times(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.hop_times)
+    }
+
     /// Runs the network on all hops that are there: calls for the channels that have some left, by as many as all of
     /// those have.
     fn run(&mut self) -> Result<()> {
@@ -149,10 +166,14 @@ impl DenoiseStream {
         loop {
             let left = |channel: &Channel| channel.steps.len() - channel.steps_done;
             let Some(hops) = self.channels.iter().map(left).filter(|left| *left > 0).min() else { break };
+            let busy = self.channels.iter().filter(|channel| left(channel) > 0).count();
+            let hops = hops.min((CALL_ROWS / busy).max(1));
             let in_call = |channel: &Channel| left(channel) > 0;
             let all = (0_u32..).zip(&self.channels);
             let channels: Vec<u32> = all.filter(|(_, channel)| in_call(channel)).map(|(index, _)| index).collect();
-            (samples.clear(), steps.clear(), output.clear());
+            samples.clear();
+            steps.clear();
+            output.clear();
             for channel in self.channels.iter().filter(|channel| in_call(channel)) {
                 let done = channel.steps_done;
                 samples.extend_from_slice(&channel.hops[done * hop..(done + hops) * hop]);
@@ -160,7 +181,9 @@ impl DenoiseStream {
             }
             output.resize(samples.len(), 0.0);
             let call = Advance { channels: &channels, hops, samples: &samples, steps: &steps };
+            let start = Instant::now();
             self.network.advance(&call, &mut output)?;
+            self.hop_times.push(start.elapsed() / u32::try_from(hops).unwrap_or(u32::MAX));
             let advanced = self.channels.iter_mut().filter(|channel| channel.steps.len() > channel.steps_done);
             for (channel, output) in advanced.zip(output.chunks(hops * hop)) {
                 let done = channel.steps_done;

@@ -9,8 +9,8 @@ use crate::stage::denoise::model::{Activation, Feature};
 /// Rational approximation of tanh by an odd polynomial of degree 13 over an even one of degree 6, as in Eigen's
 /// `ptanh_float`: numerator from the lowest power up, denominator the same.
 const TANH_NUMERATOR: [f32; 7] =
-    [4.893_524_6e-3, 6.372_619_3e-4, 1.485_722_4e-5, 5.122_297_1e-8, -8.604_672e-11, 2.000_187_9e-13, -2.760_768_5e-16];
-const TANH_DENOMINATOR: [f32; 4] = [4.893_525_2e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6];
+    [4.893_524_6e-3, 6.372_619_3e-4, 1.485_722_4e-5, 5.122_297_1e-8, -8.604_672e-11, 2.000_188e-13, -2.760_768_5e-16];
+const TANH_DENOMINATOR: [f32; 4] = [4.893_525e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6];
 /// Where the approximation is 1 to the last bit but one.
 const TANH_LIMIT: f32 = 7.905_311;
 
@@ -48,14 +48,14 @@ fn ln<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
         -1.666_805_8e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ];
     let (mantissa, exponent) = x.split_exponent();
     let x = mantissa - simd.splat(1.0);
     let square = x * x;
     let mut sum = simd.splat(POLYNOMIAL[0]);
-    for coefficient in 1..9 {
-        sum = sum.mul_add(x, simd.splat(POLYNOMIAL[coefficient]));
+    for coefficient in &POLYNOMIAL[1..] {
+        sum = sum.mul_add(x, simd.splat(*coefficient));
     }
     let tail = exponent.mul_add(simd.splat(-2.121_944_4e-4), sum * x * square);
     let tail = square.neg_mul_add(simd.splat(0.5), tail);

@@ -9,7 +9,7 @@
 //! what that adds, 128 times the sum of an output's weights, is taken off again.
 
 use crate::simd::SimdLevel;
-use crate::simd::dot::{self, ByteDot, ByteKernel, ByteSums as _};
+use crate::simd::dot::{self, ByteDot, ByteKernel};
 
 use super::matrix::{Rows, Start};
 
@@ -112,6 +112,7 @@ impl ByteKernel for ByteProduct<'_> {
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "iterator adaptors may stay calls, see `simd`")]
 impl ByteProduct<'_> {
     #[inline(always)]
     fn quantise_row(&mut self, row: usize) {
@@ -175,30 +176,33 @@ impl ByteProduct<'_> {
             }
         }
         for r in 0..ROWS {
-            self.finish::<D, VECTORS>(&sums[r], row + r, begin);
+            self.finish::<D, VECTORS>(dot, &sums[r], row + r, begin);
         }
     }
 
     /// From sums of bytes to results.
     #[inline(always)]
-    fn finish<D: ByteDot, const VECTORS: usize>(&mut self, sums: &[D::Sums; VECTORS], row: usize, begin: usize) {
+    fn finish<D: ByteDot, const VECTORS: usize>(
+        &mut self,
+        dot: D,
+        sums: &[D::Sums; VECTORS],
+        row: usize,
+        begin: usize,
+    ) {
         let width = VECTORS * D::LANES;
         let outputs = self.matrix.outputs;
         let mut scale = [0; 4];
         scale.copy_from_slice(&self.scales[row * 4..row * 4 + 4]);
         let scale = f32::from_ne_bytes(scale);
-        let mut whole = [0; 48];
-        for v in 0..VECTORS {
-            sums[v].store(&mut whole[v * D::LANES..]);
-        }
         let scales = &self.matrix.scales[begin..begin + width];
         let surplus = &self.matrix.surplus[begin..begin + width];
         let results = &mut self.results[row * outputs + begin..][..width];
         if let Start::Bias(bias) = self.start {
             results.copy_from_slice(&bias[begin..begin + width]);
         }
-        for output in 0..width {
-            results[output] += (whole[output] - surplus[output]) as f32 * (scale * scales[output]);
+        for v in 0..VECTORS {
+            let at = v * D::LANES;
+            dot.add_scaled(sums[v], &surplus[at..], scale, &scales[at..], &mut results[at..]);
         }
     }
 }

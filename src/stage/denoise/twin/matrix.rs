@@ -98,7 +98,7 @@ impl Matrix {
     pub(crate) fn product(&self, rows: Rows<'_>, start: Start<'_>, results: &mut [f32], bytes: &mut Vec<u8>) {
         let (level, inputs, outputs) = (self.level, self.inputs, self.outputs);
         match &self.weights {
-            Weights::F32(weights) => level.run(Product { weights: &**weights, inputs, outputs, rows, start, results }),
+            Weights::F32(weights) => level.run(Product { weights, inputs, outputs, rows, start, results }),
             Weights::F16(weights) => {
                 let weights: &[u16] = bytemuck::cast_slice(weights);
                 level.run(Product { weights, inputs, outputs, rows, start, results });
@@ -174,6 +174,7 @@ impl<W: Stored> Kernel for Product<'_, W> {
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "iterator adaptors may stay calls, see `simd`")]
 impl<W: Stored> Product<'_, W> {
     /// All rows with the panel whose first vector is `first`, a piece of it at a time.
     #[inline(always)]

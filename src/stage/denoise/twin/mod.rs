@@ -62,7 +62,14 @@ struct PackedPart {
 
 enum PackedBasis {
     Spectrum(Feature),
-    Learned { encoder: Matrix, decoder: Matrix, nothing: Vec<f32> },
+    Learned(Box<LearnedBasis>),
+}
+
+struct LearnedBasis {
+    encoder: Matrix,
+    decoder: Matrix,
+    /// A bias of zeros.
+    nothing: Vec<f32>,
 }
 
 impl std::fmt::Debug for PackedModel {
@@ -124,11 +131,11 @@ impl PackedPart {
             |name: &str| model.tensor(&format!("{}.{name}", part.name)).map_or(&[][..], |tensor| &*tensor.values);
         let basis = match part.basis {
             Basis::Spectrum(feature) => PackedBasis::Spectrum(feature),
-            Basis::Learned { size } => PackedBasis::Learned {
+            Basis::Learned { size } => PackedBasis::Learned(Box::new(LearnedBasis {
                 encoder: Matrix::new(level, options.precision, window_len, tensor("encoder")),
                 decoder: Matrix::new(level, options.precision, size, tensor("decoder")),
                 nothing: vec![0.0; stride(size.max(window_len))],
-            },
+            })),
         };
         let mut layers = Vec::new();
         for layer in &part.layers {
@@ -292,7 +299,8 @@ impl PackedPart {
                 }
                 width
             }
-            PackedBasis::Learned { encoder, nothing, .. } => {
+            PackedBasis::Learned(learned) => {
+                let LearnedBasis { encoder, nothing, .. } = &**learned;
                 let windows = Rows { floats: &room.windows, stride: row_len, count: block.rows() };
                 features.resize(block.rows() * encoder.outputs(), 0.0);
                 encoder.product(windows, Start::Bias(nothing), features, &mut room.layers.bytes);
@@ -316,7 +324,8 @@ impl PackedPart {
                     model.window_from_spectrum(spectrum, window, &mut room.complex, &mut room.scratch);
                 }
             }
-            PackedBasis::Learned { decoder, nothing, encoder } => {
+            PackedBasis::Learned(learned) => {
+                let LearnedBasis { encoder, decoder, nothing } = &**learned;
                 let width = encoder.outputs();
                 for (values, mask) in room.basis.chunks_exact_mut(width).zip(masks.chunks_exact(mask_stride)) {
                     model.level.run(MaskValues { mask, values });
@@ -355,7 +364,7 @@ impl PackedModel {
         spectrum: &[f32],
         window: &mut [f32],
         complex: &mut Vec<Complex32>,
-        scratch: &mut Vec<Complex32>,
+        scratch: &mut [Complex32],
     ) {
         let bins = self.window_len / 2 + 1;
         complex.resize(bins, Complex32::default());

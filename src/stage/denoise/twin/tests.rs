@@ -95,11 +95,12 @@ fn a_channel_is_the_same_among_any_others_and_in_any_pieces() {
                 let alone: Vec<Vec<f32>> =
                     (0..11).map(|channel| twin(&packed, 1, &noise(hops * hop, channel), &events, &[hops])).collect();
                 for channels in [2, 3, 11] {
-                    let samples: Vec<f32> = (0..channels).flat_map(|channel| noise(hops * hop, channel)).collect();
+                    let samples: Vec<f32> =
+                        (0..channels as u64).flat_map(|channel| noise(hops * hop, channel)).collect();
                     let all: Vec<HopStep> = (0..channels).flat_map(|_| events.clone()).collect();
                     let count = alone[0].len();
                     for calls in [&[12][..], &[1; 12], &[5, 1, 6]] {
-                        let together = twin(&packed, channels as usize, &samples, &all, calls);
+                        let together = twin(&packed, channels, &samples, &all, calls);
                         for (channel, part) in together.chunks(count).enumerate() {
                             assert!(part == alone[channel], "{}, {level}", model.description().name);
                         }
@@ -137,42 +138,6 @@ fn products_of_any_shape_are_sums_in_order() {
                     }
                 }
             }
-        }
-    }
-}
-
-#[test]
-#[ignore = "speed, by hand"]
-fn speed() {
-    let path = std::env::var("MODEL").unwrap_or("/root/wt/model-artifacts/dtln.safetensors".into());
-    let model = Model::read(std::path::Path::new(&path)).unwrap();
-    let rate = f64::from(model.description().sample_rate_hz);
-    for precision in [Precision::F32, Precision::F16, Precision::Int8] {
-        let packed = PackedModel::new(&model, SimdLevel::detect(), &NetworkOptions { precision, mask_floor: 0.0 });
-        for (channels, hops) in [(1, 1), (1, 64), (16, 1), (64, 1), (256, 1)] {
-            let mut states = vec![packed.initial_state(); channels];
-            let mut room = TwinRoom::default();
-            let samples = noise(channels * hops * packed.hop(), 1);
-            let steps = vec![HopStep { gain: 1.0, flags: HopStep::RUN }; channels * hops];
-            let mut output = vec![0.0; samples.len()];
-            let calls = (400 / (channels * hops)).max(10);
-            let mut best: Vec<f64> = Vec::new();
-            for _ in 0..9 {
-                let start = std::time::Instant::now();
-                for _ in 0..calls {
-                    let mut states: Vec<&mut [f32]> = states.iter_mut().map(Vec::as_mut_slice).collect();
-                    let pieces = states.chunks_mut(64).zip(samples.chunks(64 * hops * packed.hop()));
-                    let pieces = pieces.zip(output.chunks_mut(64 * hops * packed.hop())).zip(steps.chunks(64 * hops));
-                    for (((states, samples), output), steps) in pieces {
-                        packed.advance(&mut Group { hops, states, samples, steps, output }, &mut room);
-                    }
-                }
-                best.push(start.elapsed().as_secs_f64() / calls as f64);
-            }
-            best.sort_by(f64::total_cmp);
-            let per_hop = best[4] / (channels * hops) as f64;
-            let realtime = packed.hop() as f64 / rate / per_hop;
-            println!("{precision:?} {channels} x {hops}: {:.1} us per hop, {realtime:.0} channels", per_hop * 1e6);
         }
     }
 }
