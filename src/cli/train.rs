@@ -32,7 +32,7 @@ A build for the processor at hand trains about twice as fast:
 Examples:
   auricle train denoiser                                the shipped model, from the beginning
   auricle train denoiser --resume                       goes on after Ctrl-C
-  auricle train denoiser --resume --steps 100000        trains longer than was planned
+  auricle train denoiser --resume --steps 50000         trains longer than was planned
   auricle train denoiser --steps 200 --speech 300 --directory /tmp/try -o /tmp/try.safetensors   a quick try
   auricle run noisy.wav -o clean.wav --denoise auricle-small.safetensors";
 
@@ -67,7 +67,7 @@ pub(super) struct DenoiserArguments {
     #[arg(long, default_value_t = 1, conflicts_with = "resume", help_heading = "Training")]
     seed: u64,
 
-    /// Steps until the learning rate has come down [default: 12000, or what the checkpoint says].
+    /// Steps until the learning rate has come down [default: 12200, or what the checkpoint says].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
     steps: Option<u32>,
 
@@ -90,7 +90,7 @@ pub(super) struct DenoiserArguments {
     mark: u32,
 
     /// What the model says its mask is raised to where it is less, in dB.
-    #[arg(long, default_value_t = -25.0, value_name = "DB", allow_hyphen_values = true, help_heading = "Model")]
+    #[arg(long, default_value_t = -17.0, value_name = "DB", allow_hyphen_values = true, help_heading = "Model")]
     mask_floor: f32,
 
     /// Keep the weights as 32-bit floats; 16 bits are half the size and sound the same.
@@ -136,7 +136,7 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
     Ok(Trainer::new(&TrainOptions {
         directory: directory.clone(),
         seed: arguments.seed,
-        steps: steps.unwrap_or(12_000),
+        steps: steps.unwrap_or(12_200),
         sequences: arguments.clips as usize,
         speech_seconds: arguments.speech as usize,
         learning_rate: arguments.learning_rate,

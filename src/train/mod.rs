@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Everything follows from a seed: the speech, and the mixtures of each step. So a run that was stopped goes on as if it
-//! never had been. The forward and backward passes are our own (see [`network`]), because walking a recurrent network
+//! never had been. The forward and backward passes are our own (see `network.rs`), because walking a recurrent network
 //! through recorded tensor operations costs several times the arithmetic; the optimiser is burn's, and burn's recurrent
 //! layers with automatic differentiation are what a test holds our gradient against.
 
@@ -127,7 +127,7 @@ fn description() -> Description {
         hop: HOP,
         window: Window::SqrtHannPeriodic,
         level_dbfs: Some(-25.0),
-        mask_floor_db: Some(-25.0),
+        mask_floor_db: Some(-17.0),
         parts: vec![Part {
             name: "mask".to_owned(),
             basis: Basis::Spectrum(Feature::Log10Power { floor: FEATURE_FLOOR, offset: 3.0, scale: 0.5 }),
