@@ -61,7 +61,7 @@ fn our_own_network_is_better_than_noise_and_than_textbooks() {
     let found = scores(&engines()[0], &Denoise::new(Model::builtin()), &pairs(&shared), 1.0);
     eprintln!("builtin: {found:?}");
     // Noisy: 8.2 dB and 0.932; log-MMSE: 13.9 dB and 0.915.
-    assert!(found.0 >= 16.0 && found.1 >= 0.935, "{found:?}");
+    assert!(found.0 >= 16.5 && found.1 >= 0.9325, "{found:?}");
 }
 
 #[test]
