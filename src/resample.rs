@@ -20,8 +20,9 @@ use crate::{Error, Result};
 /// 0.9 to 1.0 of the lower Nyquist frequency.
 const TAPS: u32 = 160;
 
-/// The longest block; above it the rates have hardly anything in common.
-const LONGEST_BLOCK: u64 = 1 << 18;
+/// The longest block; above it the rates have hardly anything in common, and the delay and the tables of every channel
+/// would be long as well.
+const LONGEST_BLOCK: u64 = 1 << 14;
 
 /// A streaming resampler for one channel.
 ///
@@ -72,7 +73,7 @@ impl Resampler {
     ///
     /// # Errors
     /// [`Error::Setting`] when a rate is 0, or when the two have so little in common that a block would be longer than
-    /// 262,144 samples (44,100 and 44,101, say).
+    /// 16,384 samples (44,100 and 44,101, say).
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Self> {
         for rate_hz in [from_hz, to_hz] {
             if rate_hz == 0 {
@@ -194,7 +195,11 @@ fn block_len(from_hz: u32, to_hz: u32) -> Result<usize> {
     let units = u64::from(TAPS).div_ceil(from.min(to)).next_multiple_of(both_even);
     if units * from.max(to) > LONGEST_BLOCK {
         let rates = format!("{from_hz} to {to_hz} Hz");
-        return Err(Error::setting("sample rate", rates, "the two rates need a larger common divisor"));
+        return Err(Error::setting(
+            "sample rate",
+            rates,
+            "the two rates need a larger common divisor (as 44,100 and 16,000 have); bring the signal to a common rate first",
+        ));
     }
     Ok(usize::try_from(units * from).unwrap_or(usize::MAX))
 }

@@ -252,11 +252,13 @@ fn a_channel_does_not_depend_on_its_neighbours() {
 fn signals_that_are_no_speech_come_through_finite() {
     type Signal = Box<dyn Fn(usize) -> f32>;
     let square = |n: usize| if (n / 37).is_multiple_of(2) { 1.0 } else { -1.0 };
-    let kinds: [(&str, Signal); 5] = [
+    let kinds: [(&str, Signal); 7] = [
         ("silence", Box::new(|_| 0.0)),
         ("a square wave of full scale", Box::new(square)),
         ("DC", Box::new(|_| 1.0)),
         ("far above full scale", Box::new(move |n| 1e6 * square(n))),
+        ("as large as numbers get", Box::new(move |n| 3e38 * square(n))),
+        ("one sample of that size", Box::new(move |n| if n == 10 { 1e38 } else { 0.1 * square(n) })),
         ("hardly anything", Box::new(move |n| 1e-30 * square(n))),
     ];
     for model in small_models().into_iter().map(Arc::new) {
@@ -307,6 +309,41 @@ fn frames_with_nan_are_the_gates_business() {
     session.finish(&mut output).unwrap();
     pieces.extend_from_slice(output.dense("out").unwrap());
     assert!(pieces == plan.run(&[&good], 1).unwrap().dense("out").unwrap(), "as if it had not been pushed");
+}
+
+#[test]
+fn what_is_no_number_stays_out_of_the_network_without_a_gate_too() {
+    let model = Arc::new(small_models().swap_remove(1));
+    let graph = Graph::new()
+        .input("in", FrameShape::real(256))
+        .denoise("denoise", "in", Denoise::new(model))
+        .output("out", "denoise");
+    let mut samples = signal(16 * 256, 4);
+    samples[700] = f32::INFINITY;
+    samples[1700] = f32::NAN;
+    for engine in engines() {
+        let output = engine.compile(&graph).unwrap().run(&[&samples], 1).unwrap();
+        assert!(output.dense("out").unwrap().iter().all(|sample| sample.is_finite()), "{}", engine.device().name);
+        assert!(!output.hop_times().is_empty(), "the network's calls are timed");
+    }
+}
+
+#[test]
+fn plans_on_one_device_can_run_side_by_side() {
+    let model = Arc::new(small_models().swap_remove(0));
+    for engine in engines() {
+        std::thread::scope(|scope| {
+            for seed in 0..3 {
+                let model = &model;
+                let run_some = move || {
+                    let samples = signal(40 * 256, seed);
+                    let clean = run(engine, &graph(256, gate_off(), bare(model)), 256, &samples);
+                    assert!(clean.iter().all(|sample| sample.is_finite()), "{}", engine.device().name);
+                };
+                std::thread::Builder::new().spawn_scoped(scope, run_some).unwrap();
+            }
+        });
+    }
 }
 
 #[test]
@@ -464,6 +501,8 @@ fn graphs_that_no_denoiser_fits_into_are_refused_by_name() {
     let strength = Denoise { strength: 1.5, ..bare(&model) };
     let strong = plain().denoise("a", "in", strength).output("out", "a");
     assert!(refused(&strong).contains("the strength of the denoiser is 1.5"), "{}", refused(&strong));
+    let late_gate = plain().denoise("a", "in", bare(&model)).gate("g", "a", Gate::default()).output("out", "g");
+    assert!(refused(&late_gate).contains("graph node `g`: a gate must read an input"), "{}", refused(&late_gate));
     let floor = Denoise { mask_floor_db: Some(3.0), ..bare(&model) };
     let floor = plain().denoise("a", "in", floor).output("out", "a");
     assert!(refused(&floor).contains("the mask floor is 3 dB"), "{}", refused(&floor));

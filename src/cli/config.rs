@@ -284,7 +284,7 @@ impl RunConfig {
 
     /// What runs on this signal, now that it is known.
     pub(super) fn stages(&self, spec: &SignalSpec) -> Result<Stages> {
-        let denoise = self.denoise.for_signal(spec)?;
+        let denoise = self.denoise.for_signal(spec, self.frame_len)?;
         let filter = match (self.filter, &denoise) {
             (Some(FilterArgument::Off), _) | (None, Some(_)) => None,
             _ => Some(self.phi_resolvent),
@@ -310,7 +310,7 @@ enum DenoiseChoice {
 const SPEECH_RATES_HZ: std::ops::RangeInclusive<f64> = 4e3..=384e3;
 
 impl DenoiseChoice {
-    fn for_signal(&self, spec: &SignalSpec) -> Result<Option<Denoise>> {
+    fn for_signal(&self, spec: &SignalSpec, frame_len: usize) -> Result<Option<Denoise>> {
         let (denoise, asked) = match self {
             Self::Asked(denoise) => (denoise, true),
             Self::WhereItFits(denoise) => (denoise, false),
@@ -329,11 +329,22 @@ impl DenoiseChoice {
             tracing::warn!("not denoised, since the sample rate is unknown; pass --sample-rate, or --denoise off");
             return Ok(None);
         };
-        let fits = SPEECH_RATES_HZ.contains(&sample_rate_hz) && sample_rate_hz.fract() == 0.0;
-        if !asked && !fits {
+        if !asked && !SPEECH_RATES_HZ.contains(&sample_rate_hz) {
             return Ok(None);
         }
-        Ok(Some(Denoise { sample_rate_hz: Some(whole_rate(sample_rate_hz)?), ..denoise.clone() }))
+        let fitted = whole_rate(sample_rate_hz).and_then(|rate_hz| {
+            let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() };
+            denoise.check(FrameShape::real(frame_len)).context("pass --denoise off, or another rate")?;
+            Ok(denoise)
+        });
+        match fitted {
+            Ok(denoise) => Ok(Some(denoise)),
+            Err(error) if asked => Err(error),
+            Err(error) => {
+                tracing::warn!("not denoised: {error:#}");
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -385,6 +396,8 @@ pub(super) struct DenoiseReport {
     /// Of the network: how long a sample takes through it when no time is spent on computing.
     latency_ms: f64,
     model_rate_hz: u32,
+    /// Of the signal, when it is resampled around the network.
+    resampled_from_hz: Option<u32>,
     /// From one window to the next.
     hop_ms: f64,
 }
@@ -394,7 +407,9 @@ impl DenoiseReport {
     pub(super) fn text(&self, hop: Option<&HopReport>) -> String {
         let Self { model, version, model_rate_hz, latency_ms, hop_ms, .. } = self;
         let took = hop.map_or_else(String::new, |hop| format!("; a hop of {hop_ms} ms took {hop}"));
-        format!("  denoiser   {model} {version} at {model_rate_hz} Hz, {latency_ms} ms of latency{took}")
+        let resampled =
+            self.resampled_from_hz.map_or_else(String::new, |from_hz| format!(" (resampled from {from_hz} Hz)"));
+        format!("  denoiser   {model} {version} at {model_rate_hz} Hz{resampled}, {latency_ms} ms of latency{took}")
     }
 
     fn new(denoise: &Denoise) -> Self {
@@ -408,6 +423,7 @@ impl DenoiseReport {
             mask_floor_db: denoise.mask_floor_db.or(description.mask_floor_db),
             latency_ms: 1e3 * description.latency().as_secs_f64(),
             model_rate_hz: description.sample_rate_hz,
+            resampled_from_hz: denoise.sample_rate_hz.filter(|rate_hz| *rate_hz != description.sample_rate_hz),
             hop_ms: 1e3 * description.hop as f64 / f64::from(description.sample_rate_hz),
         }
     }

@@ -19,7 +19,7 @@ pub(super) struct DenoiseSettings {
     precision: PrecisionArgument,
 
     /// How much of the output is the denoiser's, 0 to 1; the rest is the input as it was.
-    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Denoiser")]
+    #[arg(long, default_value_t = 1.0, value_name = "X", allow_hyphen_values = true, help_heading = "Denoiser")]
     strength: f32,
 
     /// auto: each channel is brought slowly to the level that the model does best at, and back at the output.
@@ -48,7 +48,7 @@ impl DenoiseSettings {
     /// The denoiser that `choice` names; none for `off`.
     pub(super) fn denoiser(&self, choice: &str) -> Result<Option<Denoise>> {
         let model = match choice {
-            "off" => return Ok(None),
+            off if off.eq_ignore_ascii_case("off") => return Ok(None),
             "builtin" => Model::builtin(),
             file => Arc::new(model_file(file)?),
         };

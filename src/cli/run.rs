@@ -32,6 +32,8 @@ const DENOISED_BLOCK_FLOATS: usize = 1 << 18;
 const LARGEST_BLOCK_FLOATS: usize = 8 << 20;
 /// Signal in a block of a pipe: somebody may be listening at its other end.
 const PIPE_BLOCK_S: f64 = 0.05;
+/// Times of the denoiser's calls that are kept.
+const MOST_HOP_TIMES: usize = 10_000;
 /// Blocks that the reader may be ahead.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -272,7 +274,10 @@ impl<'a> Cleaning<'a> {
                 None => self.stages.push(StageReport { name: name.clone(), seconds: time.as_secs_f64() }),
             }
         }
+        // The latest are as good as all, and a pipe may run for days.
         self.hop_times.extend_from_slice(self.output.hop_times());
+        let surplus = self.hop_times.len().saturating_sub(MOST_HOP_TIMES);
+        self.hop_times.drain(..surplus);
         let came = (self.output.frames() * self.config.frame_len) as u64;
         let wanted = came.min(self.samples - self.written);
         let planar = self.output.dense(OUTPUT).unwrap_or(&[]);

@@ -70,6 +70,10 @@ impl Network for CpuNetwork {
         })
     }
 
+    fn call_rows(&self) -> usize {
+        4 * BLOCK_ROWS * self.host.threads
+    }
+
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()> {
         let places = self.model.scale_at(layer).zip(self.states.get_mut(channel as usize));
         let Some((at, state)) = places else {

@@ -135,6 +135,10 @@ impl FlowRecorder {
         match (&node.kind, following) {
             (NodeKind::Denoise(denoise), 0) => self.denoise(node, denoise),
             (NodeKind::Denoise(_), _) => self.refuse_second(node),
+            (NodeKind::Gate(_), 1..) => {
+                let problem = format!("a gate must read an input, and `{}` is none", node.sources[0]);
+                Err(Error::graph(&node.name, problem))
+            }
             (_, 0) => self.first.node(node),
             (NodeKind::Output, _) if self.denoise.as_ref().is_some_and(|step| step.node == node.sources[0]) => {
                 self.denoise.iter_mut().for_each(|step| step.outputs.push(node.name.clone()));

@@ -114,8 +114,7 @@ impl Session {
 
     /// Everything at once.
     pub(super) fn run_whole(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
-        let late = u64::MAX;
-        self.advance(inputs, output, late)?;
+        self.advance(inputs)?;
         self.end(output)
     }
 
@@ -123,11 +122,15 @@ impl Session {
         if self.denoising.is_none() {
             return self.first.push(&self.plan.inner.first, inputs, output);
         }
-        self.advance(inputs, output, self.plan.latency_frames() as u64)
+        self.advance(inputs)?;
+        let late = self.plan.latency_frames() as u64;
+        let ready = self.pushed.saturating_sub(late).saturating_sub(self.given);
+        self.give(ready, output);
+        Ok(())
     }
 
-    /// Gives back what is more than `late` frames old.
-    fn advance(&mut self, inputs: &[&[f32]], output: &mut RunOutput, late: u64) -> Result<()> {
+    /// Through everything that is there; what comes out waits.
+    fn advance(&mut self, inputs: &[&[f32]]) -> Result<()> {
         let inner = &self.plan.inner;
         let Some(denoising) = &mut self.denoising else { return Ok(()) };
         self.first.push(&inner.first, inputs, &mut denoising.first_output)?;
@@ -135,10 +138,7 @@ impl Session {
         let frame_floats = inner.first.inputs().first().map_or(1, |(_, shape)| shape.floats());
         self.pushed += (frames / (self.channels * frame_floats).max(1)) as u64;
         denoising.take_first()?;
-        denoising.take_denoised(&self.plan)?;
-        let ready = self.pushed.saturating_sub(late).saturating_sub(self.given);
-        self.give(ready, output);
-        Ok(())
+        denoising.take_denoised(&self.plan)
     }
 
     fn end(&mut self, output: &mut RunOutput) -> Result<()> {
@@ -169,7 +169,9 @@ impl Session {
 impl Denoising {
     fn new(plan: &Plan, step: &DenoiseStep, channels: usize) -> Result<Self> {
         let inner = &plan.inner;
-        let network = inner.device.open_network(&step.denoise.model, channels, &step.denoise.network_options())?;
+        // Without channels there is nothing to do, but a network needs one.
+        let options = step.denoise.network_options();
+        let network = inner.device.open_network(&step.denoise.model, channels.max(1), &options)?;
         let stream = DenoiseStream::new(&step.denoise, network, channels, step.shape.len(), plan.quiet())?;
         let waits = |name: &str, shape: FrameShape, from: From| Waiting {
             name: name.to_owned(),

@@ -5,7 +5,7 @@
 
 /// A sum in each lane.
 pub(crate) trait ByteSums: Copy {
-    /// The sums as floats, to the first `LANES` floats of `to`.
+    /// The sums, to the first `LANES` integers of `to`.
     fn store(self, to: &mut [i32]);
 }
 
@@ -111,11 +111,20 @@ mod vnni {
     use std::arch::x86_64 as x86;
 
     pub(super) fn wide_is_available() -> bool {
-        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni")
+            && avx2_is_available()
     }
 
     pub(super) fn narrow_is_available() -> bool {
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni")
+        avx2_is_available() && is_x86_feature_detected!("avxvnni")
+    }
+
+    fn avx2_is_available() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
 
     /// Proof of AVX-512 with VNNI; made only by [`run_wide`].
@@ -239,7 +248,7 @@ mod vnni {
     /// # Panics
     /// If the machine has no such instructions.
     pub(super) fn run_avx2<K: ByteKernel>(kernel: K) {
-        assert!(is_x86_feature_detected!("avx2"), "the level should have been checked");
+        assert!(avx2_is_available(), "the level should have been checked");
         #[expect(unsafe_code, reason = "calls a function that needs AVX2")]
         // SAFETY: checked on the line above.
         unsafe {

@@ -56,6 +56,8 @@ struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     faults: Arc<Faults>,
+    /// Held while polling: wgpu asserts that no other thread retires a submission while one waits for it.
+    polling: Mutex<()>,
     pipelines: pipeline::Pipelines,
 }
 
@@ -103,7 +105,7 @@ impl GpuDevice {
             }
         });
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
-        let shared = Shared { name: info.name.clone(), device, queue, faults, pipelines };
+        let shared = Shared { name: info.name.clone(), device, queue, faults, polling: Mutex::new(()), pipelines };
         Ok(Self { info, host, shared: Arc::new(shared), tables: network::TableCache::default() })
     }
 }
@@ -190,7 +192,11 @@ impl Shared {
                 submission_index: Some(submission.clone()),
                 timeout: Some(Duration::from_secs(1)),
             };
-            match self.device.poll(poll) {
+            let polled = {
+                let _alone = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
+                self.device.poll(poll)
+            };
+            match polled {
                 Ok(_) => return self.check(action),
                 Err(wgpu::PollError::Timeout) if start.elapsed() < LONGEST_WAIT => self.check(action)?,
                 Err(wgpu::PollError::Timeout) => {

@@ -11,8 +11,11 @@ const DOWN_S: f32 = 3.0;
 /// A recording begins with noise more often than with speech, so speech is expected 18 dB above its first hop. Raised to
 /// the level of speech, the noise at the start of a recording costs 0.7 dB SI-SDR and 0.004 STOI on real pairs.
 const HEADROOM: f32 = 8.0;
-/// Signals below this peak, -100 dBFS, are not raised further.
+/// Signals below this peak, -100 dBFS, are not raised further, and none is taken to be above the other.
 const LOWEST_PEAK: f32 = 1e-5;
+const HIGHEST_PEAK: f32 = 1e6;
+/// A hop counts for no more than this many times what was followed: a click is not the level of a channel.
+const HIGHEST_LEAP: f32 = 4.0;
 
 /// Follows one channel.
 #[derive(Clone, Debug)]
@@ -34,10 +37,11 @@ impl LevelFollower {
 
     /// Takes the peak of the next hop, and says what to multiply by.
     pub(super) fn gain(&mut self, hop_peak: f32) -> f32 {
-        let hop_peak = hop_peak.max(LOWEST_PEAK);
+        // A NaN becomes the lowest.
+        let hop_peak = hop_peak.max(LOWEST_PEAK).min(HIGHEST_PEAK);
         let peak = self.peak.unwrap_or(HEADROOM * hop_peak);
         let share = if hop_peak > peak { self.up } else { self.down };
-        let peak = peak + share * (hop_peak - peak);
+        let peak = peak + share * (hop_peak.min(HIGHEST_LEAP * peak) - peak);
         self.peak = Some(peak);
         self.target_peak / peak
     }

@@ -21,7 +21,8 @@ pub enum Precision {
     F32,
     /// Weights in 16-bit floats, sums in 32.
     F16,
-    /// Weights in 8-bit integers with a scale for each row, activations with one for each vector; sums are exact.
+    /// Weights in 8-bit integers with a scale for each row, activations with one for each vector (on a GPU a fixed one for
+    /// the state of recurrent layers, and raw magnitudes and learned bases in floats); sums are exact.
     Int8,
 }
 
@@ -69,6 +70,9 @@ pub(crate) struct Advance<'a> {
 pub(crate) trait Network: Send + Debug {
     /// Writes the next `hops * hop` finished samples of each channel, channel after channel, to `output`.
     fn advance(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()>;
+
+    /// Windows of all channels in one call that it likes best: more would only take more memory.
+    fn call_rows(&self) -> usize;
 
     /// Replaces the factors of a scaled layer's outputs for one channel. `layer` counts through all parts.
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()>;

@@ -20,10 +20,6 @@ use crate::frame::{FrameState, Quiet};
 use crate::resample::Resampler;
 use crate::simd::{SimdLevel, max_abs_bits};
 
-/// Windows of all channels in one call, at most, unless there are more channels: so that memory stays bounded, and each
-/// call's time says something.
-const CALL_ROWS: usize = 4096;
-
 /// What all channels of a stream have in common.
 #[derive(Clone, Debug)]
 struct Terms {
@@ -167,7 +163,7 @@ impl DenoiseStream {
             let left = |channel: &Channel| channel.steps.len() - channel.steps_done;
             let Some(hops) = self.channels.iter().map(left).filter(|left| *left > 0).min() else { break };
             let busy = self.channels.iter().filter(|channel| left(channel) > 0).count();
-            let hops = hops.min((CALL_ROWS / busy).max(1));
+            let hops = hops.min((self.network.call_rows() / busy).max(1));
             let in_call = |channel: &Channel| left(channel) > 0;
             let all = (0_u32..).zip(&self.channels);
             let channels: Vec<u32> = all.filter(|(_, channel)| in_call(channel)).map(|(index, _)| index).collect();
@@ -228,6 +224,15 @@ struct Channel {
     dry: VecDeque<f32>,
     finished: Vec<f32>,
     resampled: Vec<f32>,
+    /// The frame at hand, as the network hears it.
+    heard: Vec<f32>,
+}
+
+/// Far above any full scale; what is beyond would overflow inside the network, and stay in its state.
+const LARGEST_SAMPLE: f32 = 1e6;
+
+fn bounded(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LARGEST_SAMPLE, LARGEST_SAMPLE) } else { 0.0 }
 }
 
 impl Channel {
@@ -241,17 +246,14 @@ impl Channel {
                 _ => 0.0,
             };
             self.dry.extend(frame.iter().map(|sample| if dry > 0.0 { dry * sample } else { 0.0 }));
-            let heard = *state == FrameState::Live;
-            let silence;
-            let frame = if heard {
-                frame
-            } else {
-                silence = vec![0.0; frame.len()];
-                &silence
-            };
+            self.heard.clear();
+            match state {
+                FrameState::Live => self.heard.extend(frame.iter().map(|sample| bounded(*sample))),
+                _ => self.heard.resize(frame.len(), 0.0),
+            }
             match &mut self.down {
-                Some(down) => down.push(frame, &mut self.pending),
-                None => self.pending.extend_from_slice(frame),
+                Some(down) => down.push(&self.heard, &mut self.pending),
+                None => self.pending.extend_from_slice(&self.heard),
             }
         }
         self.cut_hops(terms);

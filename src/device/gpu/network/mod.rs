@@ -167,6 +167,11 @@ fn build(shared: &Shared, operation: &Operation, variant: usize) -> Result<Pipel
 }
 
 impl Network for GpuNetwork {
+    /// Two pieces are in flight, so more than one has to be there.
+    fn call_rows(&self) -> usize {
+        4 * MOST_ROWS
+    }
+
     fn advance(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
         self.check_not_broken()?;
         self.check(call, output)?;
