@@ -69,7 +69,8 @@ fn every_precision_every_rate_and_every_channel() {
         let other = cleaned(&mono, &["--precision", precision]);
         let difference: Vec<f32> = full.iter().zip(&other).map(|(x, y)| x - y).collect();
         let share = power(&difference) / power(&full);
-        assert!(share > 0.0 && share < 1e-2, "{precision}: {share:e}");
+        // The weights of this model are halves in its file already.
+        assert!(share < 1e-2 && (share > 0.0 || precision == "f16"), "{precision}: {share:e}");
     }
     assert!(cleaned(&mono, &["--strength", "0", "--gate", "off"]) == *speech, "as it came");
     let loud = cleaned(&mono, &["--mask-floor", "-3"]);
