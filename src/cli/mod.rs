@@ -39,7 +39,7 @@ Examples:
 
 `auricle help run` explains every option.";
 
-/// Cleans live signals on whatever processor is there: a max-abs gate and a phi-resolvent filter, as one graph that
+/// Cleans live signals on whatever processor is there: max-abs gate, phi-resolvent filter and denoiser, as one graph that
 /// runs on a GPU through Vulkan, Metal or DX12, or on the CPU.
 #[derive(Debug, Parser)]
 #[command(name = "auricle", version, after_help = EXAMPLES)]
