@@ -37,8 +37,7 @@ impl LevelFollower {
 
     /// Takes the peak of the next hop, and says what to multiply by.
     pub(super) fn gain(&mut self, hop_peak: f32) -> f32 {
-        // A NaN becomes the lowest.
-        let hop_peak = hop_peak.max(LOWEST_PEAK).min(HIGHEST_PEAK);
+        let hop_peak = if hop_peak.is_nan() { LOWEST_PEAK } else { hop_peak.clamp(LOWEST_PEAK, HIGHEST_PEAK) };
         let peak = self.peak.unwrap_or(HEADROOM * hop_peak);
         let share = if hop_peak > peak { self.up } else { self.down };
         let peak = peak + share * (hop_peak.min(HIGHEST_LEAP * peak) - peak);
