@@ -113,7 +113,7 @@ impl TrainError {
     }
 }
 
-/// The network that is trained: its feature is [`feature`].
+/// The network that is trained: its feature is `feature`.
 fn description() -> Description {
     let layer =
         |name: &str, inputs, outputs, kind| Layer { name: name.to_owned(), inputs, outputs, kind, scaled: false };
