@@ -67,7 +67,6 @@ pub(crate) fn wav(path: &Path) -> Vec<f32> {
     }
 }
 
-#[cfg(feature = "cli")]
 pub(crate) fn published(shared: &Path) -> [(&'static str, Arc<Model>); 2] {
     use auricle::import::{dtln, nsnet2};
     let models = shared.join("models");
@@ -78,7 +77,6 @@ pub(crate) fn published(shared: &Path) -> [(&'static str, Arc<Model>); 2] {
 }
 
 /// The reference runtime's outputs, on every device.
-#[cfg(feature = "cli")]
 #[test]
 fn published_networks_give_what_their_reference_runtime_gives() {
     let Some(shared) = shared() else { return };
@@ -418,7 +416,7 @@ fn kernels_can_follow_a_denoiser_and_other_outputs_stay_in_step() {
     });
     let model = Arc::new(open_mask(64, 32, Window::SqrtHannPeriodic));
     let graph = graph(256, gate_off(), bare(&model))
-        .kernel("double", "denoise".split(',').collect::<Vec<_>>().as_slice(), double)
+        .kernel("double", &["denoise"], double)
         .output("twice", "double")
         .output("as it was", "gate");
     let samples = signal(9 * 256, 8);

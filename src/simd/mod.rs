@@ -34,8 +34,6 @@ mod max_abs;
 
 pub(crate) mod dot;
 
-mod half;
-
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -50,7 +48,6 @@ mod neon;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use half::{float_from_half, half_from_float};
 pub(crate) use max_abs::max_abs_bits;
 
 /// Bits of `sqrt(1/2)`: what is subtracted before an exponent is cut off, so that the rest lies around 1.

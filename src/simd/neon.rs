@@ -1,6 +1,6 @@
 //! NEON (64-bit ARM): 4 lanes, 32 registers.
 
-use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector, float_from_half};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
 use std::arch::aarch64 as arm;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -152,7 +152,7 @@ impl Simd for Neon {
     fn load_half(self, from: &[u16]) -> F32x4 {
         let mut floats = [0.0; Self::LANES];
         for (float, half) in floats.iter_mut().zip(&from[..Self::LANES]) {
-            *float = float_from_half(*half);
+            *float = half::f16::from_bits(*half).to_f32_const();
         }
         self.load(&floats)
     }

@@ -1,7 +1,7 @@
 //! Plain arrays in safe Rust, for machines that the other files do not know (and x86 with no more
 //! than SSE2): 8 lanes, which the compiler turns into whatever vectors the target always has.
 
-use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, Vector, float_from_half};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, Vector};
 use std::ops::{Add, Div, Mul, Sub};
 
 /// Needs nothing of the CPU.
@@ -158,7 +158,7 @@ impl Simd for Portable {
     fn load_half(self, from: &[u16]) -> Array8 {
         let mut lanes = [0.0; 8];
         for (lane, half) in lanes.iter_mut().zip(&from[..8]) {
-            *lane = float_from_half(*half);
+            *lane = half::f16::from_bits(*half).to_f32_const();
         }
         Array8(lanes)
     }

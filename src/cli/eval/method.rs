@@ -67,17 +67,23 @@ pub(super) fn all(denoisers: &[String], settings: &DenoiseSettings, engine: &Eng
 /// Samples in a frame: of no weight here, where signals are there as a whole.
 const FRAME_LEN: usize = 1024;
 
+fn graph(denoise: Denoise) -> Graph {
+    Graph::new()
+        .input("input", FrameShape::real(FRAME_LEN))
+        .denoise("denoise", "input", denoise)
+        .output("output", "denoise")
+}
+
 /// One value of `--denoise`, under the name that it was asked for by. Pairs are worked on in parallel, so that each
 /// signal takes one core.
 fn denoiser(choice: &str, settings: &DenoiseSettings, engine: &EngineOptions) -> Result<Option<Method>> {
     let Some(denoise) = settings.denoiser(choice)? else { return Ok(None) };
     let engine = Engine::open(engine)?;
+    // As long as there is one plan, the weights stay ready for those of all files.
+    let holds_weights = engine.compile(&graph(denoise.clone()))?;
     Ok(Some(Method::new(choice, move |samples, rate_hz| {
-        let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() };
-        let graph = Graph::new()
-            .input("input", FrameShape::real(FRAME_LEN))
-            .denoise("denoise", "input", denoise)
-            .output("output", "denoise");
+        let _ = &holds_weights;
+        let graph = graph(Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() });
         let mut frames = samples.to_vec();
         frames.resize(samples.len().next_multiple_of(FRAME_LEN), 0.0);
         let cleaned = engine.compile(&graph)?.run(&[&frames], 1)?;

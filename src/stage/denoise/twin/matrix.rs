@@ -17,7 +17,7 @@
 use std::ops::Range;
 
 use crate::memory::HostBuffer;
-use crate::simd::{Kernel, Simd, SimdLevel, Vector as _, half_from_float};
+use crate::simd::{Kernel, Simd, SimdLevel, Vector as _};
 use crate::stage::denoise::network::Precision;
 
 use super::bytes::ByteMatrix;
@@ -81,7 +81,7 @@ impl Matrix {
                 let floats = packed(level.lanes(), inputs, outputs, weights);
                 let mut halves = HostBuffer::zeroed(floats.len().div_ceil(2));
                 let room: &mut [u16] = bytemuck::cast_slice_mut(&mut halves);
-                room.iter_mut().zip(&*floats).for_each(|(half, float)| *half = half_from_float(*float));
+                room.iter_mut().zip(&*floats).for_each(|(half, float)| *half = half::f16::from_f32(*float).to_bits());
                 Weights::F16(halves)
             }
             Precision::Int8 => Weights::Int8(ByteMatrix::new(level, inputs, outputs, weights)),

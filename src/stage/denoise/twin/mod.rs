@@ -114,7 +114,7 @@ impl PackedModel {
         self.hop
     }
 
-    /// Where a layer's scale stands in a channel's state, and how many values it has; none when it is not scaled.
+    /// Where a layer's scale stands in a channel's state; none when it is not scaled.
     pub(crate) fn scale_at(&self, layer: usize) -> Option<usize> {
         self.parts.iter().flat_map(|part| &part.layers).nth(layer)?.scale_at
     }
@@ -142,10 +142,10 @@ impl PackedPart {
             let mut packed = PackedLayer::new(model, layer, level, options.precision, state.len());
             state.resize(state.len() + packed.state_len, 0.0);
             if let Some(scale) = model.tensor(&format!("{}.scale", layer.name)).filter(|_| layer.scaled) {
-                packed.scale_at = Some(state.len());
+                let at = state.len();
+                packed.scale_at = Some(at);
                 state.extend_from_slice(&scale.values);
-                state.resize(state.len().next_multiple_of(16), 1.0);
-                state.resize(packed.scale_at.unwrap_or(0) + packed.outputs, 1.0);
+                state.resize(at + packed.outputs, 1.0);
             }
             layers.push(packed);
         }
