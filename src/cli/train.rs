@@ -2,18 +2,19 @@
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::progress::Interrupt;
-use crate::stage::denoise::model::StoredAs;
+use crate::stage::denoise::model::{Model, StoredAs};
 use crate::train::{Progress, Report, TrainOptions, Trainer};
 
 const DETAILS: &str = "\
-What it does: espeak-ng speaks --speech seconds of sentences in many voices, once, into a file of the folder. Each step
-takes --clips pieces of 4 s from it, puts them into random rooms with random noise (all of it synthetic), and moves the
+What it does: espeak-ng, flite and festival speak --speech seconds of sentences in many voices, once, into a file of the
+folder. Each step takes --clips pieces of 4 s from it, puts them into random rooms with random noise (all of it synthetic), and moves the
 weights of a dense-GRU mask network (921,601 of them) so that the masked mixtures come closer to the speech. Every
 --mark steps the averaged weights are judged on clips that are never learned from, the checkpoint is written, and the
 loss is drawn.
@@ -22,6 +23,11 @@ Files in the folder:
   speech-<seed>.i16   what was spoken: 16-bit samples at 16 kHz
   checkpoint.bin      everything that --resume needs
   loss.svg            the course of the loss
+
+Voices, as packages of Debian and Ubuntu:
+  apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts festvox-ca-ona-hts \\
+    festvox-czech-dita festvox-czech-krb festvox-czech-machac festvox-czech-ph festvox-suopuhe-lj festvox-suopuhe-mv \\
+    festvox-italp16k festvox-itapc16k
 
 Ctrl-C stops after the step and leaves a checkpoint; --resume goes on with its seed and its data, as if it had never
 been stopped. One seed always gives the same data; the weights agree as far as floating-point sums do.
@@ -33,17 +39,18 @@ Examples:
   auricle train denoiser                                the shipped model, from the beginning
   auricle train denoiser --resume                       goes on after Ctrl-C
   auricle train denoiser --resume --steps 50000         trains longer than was planned
+  auricle train denoiser --from builtin --seed 2 --steps 2000   goes on from the built-in model, with other data
   auricle train denoiser --steps 200 --speech 300 --directory /tmp/try -o /tmp/try.safetensors   a quick try
   auricle run noisy.wav -o clean.wav --denoise auricle-small.safetensors";
 
 /// What can be trained.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum TrainCommand {
-    /// Train the network of the built-in denoiser; needs espeak-ng.
+    /// Train the network of the built-in denoiser; needs espeak-ng, flite and festival.
     Denoiser(DenoiserArguments),
 }
 
-/// Train the network of the built-in denoiser; needs espeak-ng.
+/// Train the network of the built-in denoiser; needs espeak-ng, flite and festival.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
 pub(super) struct DenoiserArguments {
@@ -66,6 +73,10 @@ pub(super) struct DenoiserArguments {
     /// What all data and the first weights follow from.
     #[arg(long, default_value_t = 1, conflicts_with = "resume", help_heading = "Training")]
     seed: u64,
+
+    /// Start from the weights of this model, or of the one that is built in, instead of random ones.
+    #[arg(long, value_name = "builtin|FILE", conflicts_with = "resume", help_heading = "Training")]
+    from: Option<PathBuf>,
 
     /// Steps until the learning rate has come down [default: 12200, or what the checkpoint says].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
@@ -133,15 +144,21 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
     if checkpoint.exists() && !arguments.force {
         bail!("{} exists; --resume goes on from it, --force begins anew", checkpoint.display());
     }
+    let start = match &arguments.from {
+        None => None,
+        Some(name) if name.as_os_str() == "builtin" => Some(Model::builtin()),
+        Some(path) => Some(Arc::new(Model::read(path)?)),
+    };
     Ok(Trainer::new(&TrainOptions {
         directory: directory.clone(),
         seed: arguments.seed,
+        start,
         steps: steps.unwrap_or(12_200),
         sequences: arguments.clips as usize,
         speech_seconds: arguments.speech as usize,
         learning_rate: arguments.learning_rate,
         mark_every: arguments.mark as usize,
-    }))
+    })?)
 }
 
 /// A bar on a terminal; elsewhere a line for each mark.
@@ -168,7 +185,7 @@ impl Display {
     fn show(&mut self, report: Report<'_>) {
         match report {
             Report::Speaking(part) => {
-                self.bar.set_message(format!("espeak-ng speaks: {:.0} %", part * 100.0));
+                self.bar.set_message(format!("speaking: {:.0} %", part * 100.0));
                 self.start = Instant::now();
             }
             Report::Step(step, loss) => {

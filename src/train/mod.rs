@@ -1,7 +1,7 @@
 //! Training of the built-in denoiser, from data that it makes itself.
 //!
 //! ```text
-//! sentences -> espeak-ng -> speech bank -+
+//! sentences -> voices ----> speech bank -+
 //!                     rooms, noise ------+-> mixtures -> network -> loss -> gradient -> Adam -> checkpoint, model
 //! ```
 //!
@@ -38,6 +38,8 @@ mod speech;
 
 mod trainer;
 
+mod voice;
+
 #[cfg(test)]
 mod tests;
 
@@ -63,18 +65,32 @@ const UNITS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The program that speaks is not there.
+    /// A program that speaks is not there.
     #[error(
-        "espeak-ng, which speaks the training data, is not installed: on Debian and Ubuntu `apt install espeak-ng`, on \
-         macOS `brew install espeak-ng`"
+        "{program}, which speaks training data, is not installed: on Debian and Ubuntu, `apt install espeak-ng flite \
+         festival` and the voices that `auricle train denoiser --help` names"
     )]
-    NoEspeak,
+    NoSpeaker {
+        /// Which one.
+        program: &'static str,
+    },
 
-    /// The program that speaks does not.
-    #[error("espeak-ng failed: {problem}")]
-    Espeak {
+    /// A program that speaks does not.
+    #[error("{program} did not speak in the voice `{voice}`: {problem}; is that voice installed?")]
+    Speaker {
+        /// Which one.
+        program: &'static str,
+        /// As whom.
+        voice: String,
         /// What it did.
         problem: String,
+    },
+
+    /// A model of another kind than the one that is trained.
+    #[error("training cannot start from the model `{model}`: it is not of the layers and sizes that are trained here")]
+    OtherModel {
+        /// Its name.
+        model: String,
     },
 
     /// A file that cannot be read or written.

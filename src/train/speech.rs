@@ -1,131 +1,12 @@
-//! Clean speech to train on: some hours of it, spoken by espeak-ng in many voices, kept in one file.
+//! Clean speech to train on: some hours of it, spoken in many voices, kept in one file.
 
-use std::io::ErrorKind;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::random::Random;
 use super::sentences::sentence;
 use super::signal::{resampled, whole};
+use super::voice::Voice;
 use super::{SAMPLE_RATE_HZ, TrainError};
-
-/// Whose rules of pronunciation are used; the text is always the same kind of English.
-const LANGUAGES: &[&str] = &[
-    "en-us",
-    "en-us",
-    "en-gb",
-    "en-gb",
-    "en-gb-x-rp",
-    "en-gb-scotland",
-    "en-029",
-    "en-us-nyc",
-    "en-gb-x-gbclan",
-    "de",
-    "fr-fr",
-    "es",
-    "it",
-    "pl",
-    "nl",
-    "sv",
-    "fi",
-    "pt-br",
-    "tr",
-    "cs",
-    "hu",
-    "ro",
-    "da",
-    "nb",
-    "cy",
-    "af",
-    "sw",
-    "id",
-    "is",
-    "et",
-    "lv",
-    "sq",
-    "eu",
-    "ga",
-    "ms",
-    "hr",
-    "sk",
-];
-/// The voices of espeak-ng that sound like people.
-const VARIANTS: &[&str] = &[
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m5",
-    "m6",
-    "m7",
-    "m8",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "adam",
-    "Alex",
-    "Alicia",
-    "Andrea",
-    "Andy",
-    "Annie",
-    "antonio",
-    "aunty",
-    "belinda",
-    "benjamin",
-    "boris",
-    "caleb",
-    "david",
-    "Denis",
-    "Diogo",
-    "ed",
-    "edward",
-    "Gene",
-    "Gene2",
-    "gustave",
-    "Henrique",
-    "Hugo",
-    "iven",
-    "iven2",
-    "iven3",
-    "iven4",
-    "Jacky",
-    "john",
-    "kaukovalta",
-    "Lee",
-    "linda",
-    "marcelo",
-    "Marco",
-    "Mario",
-    "max",
-    "Michael",
-    "michel",
-    "miguel",
-    "Mike",
-    "norbert",
-    "pablo",
-    "paul",
-    "pedro",
-    "quincy",
-    "rob",
-    "robert",
-    "sandro",
-    "shelby",
-    "steph",
-    "steph2",
-    "steph3",
-    "travis",
-    "victor",
-    "zac",
-    "anika",
-    "grandma",
-    "grandpa",
-    "klatt",
-    "klatt2",
-    "klatt3",
-    "klatt4",
-];
 
 /// Speech, one utterance after another with pauses between, at [`SAMPLE_RATE_HZ`].
 #[derive(Debug)]
@@ -196,12 +77,17 @@ impl Speech {
 
 /// A sentence by a voice, with the pause after it, as loud as any other.
 fn utter(random: &mut Random) -> Result<Vec<i16>, TrainError> {
-    let voice = format!("{}+{}", random.choose(LANGUAGES), random.choose(VARIANTS));
-    let (pitch, speed, range) = (10 + random.below(80), 115 + random.below(115), 20 + random.below(70));
-    let text = format!("<prosody range=\"{range}\">{}</prosody>", sentence(random));
-    let spoken = espeak(&voice, pitch, speed, &text)?;
-    let rate = 22_050.0 / SAMPLE_RATE_HZ as f32 * random.between_log(0.82, 1.22);
-    let mut samples = resampled(&spoken, rate);
+    let voice = Voice::any(random);
+    // A few voices stumble over a few sounds.
+    let mut said = voice.says(&sentence(random), random);
+    for _ in 0..4 {
+        if matches!(said, Err(TrainError::Speaker { .. })) {
+            said = voice.says(&sentence(random), random);
+        }
+    }
+    let (rate_hz, spoken) = said?;
+    let rate = rate_hz / SAMPLE_RATE_HZ as f32 * random.between_log(0.82, 1.22);
+    let mut samples = resampled(spoken_part(&spoken), rate);
     let peak = samples.iter().fold(1e-3_f32, |peak, sample| peak.max(sample.abs()));
     samples.iter_mut().for_each(|sample| *sample *= 0.7 / peak);
     let pause = random.between(0.0, 1.0).powi(3) * 1.8 * SAMPLE_RATE_HZ as f32;
@@ -211,20 +97,13 @@ fn utter(random: &mut Random) -> Result<Vec<i16>, TrainError> {
     Ok(samples.iter().map(quantised).collect())
 }
 
-/// Samples at 22,050 Hz, full scale 1.
-fn espeak(voice: &str, pitch: usize, speed: usize, text: &str) -> Result<Vec<f32>, TrainError> {
-    let output = Command::new("espeak-ng")
-        .args(["-m", "--stdout", "-v", voice, "-p", &pitch.to_string(), "-s", &speed.to_string(), text])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .map_err(|error| match error.kind() {
-            ErrorKind::NotFound => TrainError::NoEspeak,
-            _ => TrainError::Espeak { problem: error.to_string() },
-        })?;
-    if !output.status.success() || output.stdout.len() < 44 {
-        return Err(TrainError::Espeak { problem: format!("the voice {voice} gave {} bytes", output.stdout.len()) });
+/// Without the silence before and after it, which some programs make long.
+fn spoken_part(samples: &[f32]) -> &[f32] {
+    let peak = samples.iter().fold(0.0_f32, |peak, sample| peak.max(sample.abs()));
+    let is_loud = |sample: &f32| sample.abs() > 0.01 * peak;
+    let (first, last) = (samples.iter().position(is_loud), samples.iter().rposition(is_loud));
+    match (first, last) {
+        (Some(first), Some(last)) => &samples[first.saturating_sub(400)..(last + 1000).min(samples.len())],
+        _ => &[],
     }
-    let samples = output.stdout[44..].chunks_exact(2);
-    Ok(samples.map(|pair| f32::from(i16::from_le_bytes([pair[0], pair[1]])) / 32768.0).collect())
 }

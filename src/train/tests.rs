@@ -6,6 +6,8 @@ use burn::nn::gru::{Gru, GruConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+use std::sync::Arc;
+
 use super::loss::loss;
 use super::matrix::{Matrix, multiply};
 use super::mixture::{Batch, Mixer};
@@ -216,6 +218,7 @@ fn a_resumed_run_is_an_uninterrupted_one() {
     let options = |directory: &Path, steps| TrainOptions {
         directory: directory.to_owned(),
         seed: 7,
+        start: None,
         steps,
         sequences: 1,
         speech_seconds: 60,
@@ -230,11 +233,11 @@ fn a_resumed_run_is_an_uninterrupted_one() {
     }
     let weights = |trainer: &Trainer| trainer.model(None).expect("weights should make a model");
 
-    let mut whole = Trainer::new(&options(straight, 4));
+    let mut whole = Trainer::new(&options(straight, 4)).expect("there is no model to start from");
     whole.run(&mut |_| (), &|| false).expect("training should run");
 
     let step = std::cell::Cell::new(0);
-    let mut part = Trainer::new(&options(stopped, 4));
+    let mut part = Trainer::new(&options(stopped, 4)).expect("there is no model to start from");
     let count = &mut |report: Report<'_>| {
         if let Report::Step(done, _) = report {
             step.set(done);
@@ -300,8 +303,9 @@ fn a_filter_of_ones_changes_nothing_and_resampling_keeps_a_tone() {
 }
 
 #[test]
-fn a_missing_espeak_is_named() {
-    assert!(TrainError::NoEspeak.to_string().contains("apt install espeak-ng"), "the package is named");
+fn a_missing_voice_is_named() {
+    let message = TrainError::NoSpeaker { program: "flite" }.to_string();
+    assert!(message.starts_with("flite, ") && message.contains("apt install espeak-ng flite"), "{message}");
 }
 
 #[test]
@@ -311,4 +315,30 @@ fn an_empty_batch_of_silence_costs_nothing() {
     let mut mask = vec![0.5; BINS];
     assert!(loss(&batch, &mut mask).is_finite(), "the loss is a number");
     assert!(mask.iter().all(|slope| slope.is_finite()), "so is its slope");
+}
+
+#[test]
+fn training_goes_on_from_a_model_of_its_kind_and_from_no_other() {
+    let options = |start| TrainOptions {
+        directory: Path::new("nowhere").to_owned(),
+        seed: 1,
+        start: Some(start),
+        steps: 1,
+        sequences: 1,
+        speech_seconds: 60,
+        learning_rate: 1e-3,
+        mark_every: 1,
+    };
+    let trainer = Trainer::new(&options(Model::builtin())).expect("the built-in model was trained here");
+    let model = trainer.model(None).expect("nothing has happened to it");
+    for (name, tensor) in Model::builtin().tensors() {
+        assert!(model.tensor(name).is_some_and(|ours| ours == tensor), "{name} is what it was");
+    }
+    let mut description = description();
+    description.parts[0].layers[0].name = "enter".to_owned();
+    let tensors =
+        Model::builtin().tensors().map(|(name, tensor)| (name.replace("encode", "enter"), tensor.clone())).collect();
+    let other = Arc::new(Model::new(description, tensors).expect("another name is no fault"));
+    let error = Trainer::new(&options(other)).unwrap_err().to_string();
+    assert!(error.contains("training cannot start from the model `"), "{error}");
 }

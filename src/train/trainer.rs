@@ -33,6 +33,8 @@ pub struct TrainOptions {
     pub directory: PathBuf,
     /// What all data and the first weights follow from.
     pub seed: u64,
+    /// A model whose weights are the first ones instead.
+    pub start: Option<Arc<Model>>,
     /// How many steps until the learning rate is down.
     pub steps: usize,
     /// Clips in each step.
@@ -75,9 +77,15 @@ impl Trainer {
     }
 
     /// Begins anew.
-    pub fn new(options: &TrainOptions) -> Self {
+    ///
+    /// # Errors
+    /// [`TrainError::OtherModel`] when it cannot start from the model that it was given.
+    pub fn new(options: &TrainOptions) -> Result<Self, TrainError> {
         let network = Network::new(&description());
-        let weights = network.initial(&mut Random::new(options.seed, WEIGHTS_STREAM));
+        let weights = match &options.start {
+            Some(model) => weights_of(model)?,
+            None => network.initial(&mut Random::new(options.seed, WEIGHTS_STREAM)),
+        };
         let progress = Progress {
             steps: options.steps,
             seed: options.seed,
@@ -86,14 +94,14 @@ impl Trainer {
             learning_rate: options.learning_rate,
             ..Progress::default()
         };
-        Self {
+        Ok(Self {
             network,
             optimiser: Optimiser::new(weights.clone(), 0, Default::default()),
             average: weights,
             progress,
             directory: options.directory.clone(),
             mark_every: options.mark_every,
-        }
+        })
     }
 
     /// Goes on where the checkpoint of the directory stopped, with its seed and its data, towards `steps` if told.
@@ -239,4 +247,15 @@ impl Trainer {
         let trace = self.network.forward(&self.average, batch.features.clone(), batch.sequences);
         loss(batch, &mut trace.output().to_vec())
     }
+}
+
+/// The weights of a model, in the order in which training keeps them.
+fn weights_of(model: &Model) -> Result<Vec<f32>, TrainError> {
+    let mut weights = Vec::new();
+    for (name, shape) in description().expected_tensors() {
+        let tensor = model.tensor(&name).filter(|tensor| tensor.shape == shape);
+        let tensor = tensor.ok_or_else(|| TrainError::OtherModel { model: model.description().name.clone() })?;
+        weights.extend_from_slice(&tensor.values);
+    }
+    Ok(weights)
 }
