@@ -31,7 +31,7 @@ pub fn signal(frames: usize, quiet_percent: u64) -> HostBuffer {
 }
 
 pub fn engine(device: DeviceChoice, threads: usize) -> Option<Engine> {
-    let options = EngineOptions { device, threads, pipeline_cache: PipelineCacheDir::Off };
+    let options = EngineOptions { device, threads, pipeline_cache: PipelineCacheDir::Off, ..EngineOptions::default() };
     Engine::open(&options).ok()
 }
 

@@ -1,11 +1,16 @@
-//! What embedders hold: opens a device, and compiles graphs for it.
+//! What embedders hold: opens a device, compiles graphs for it, and takes jobs.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::device::{self, Device, DeviceChoice, DeviceInfo, PipelineCacheDir, PlanOptions};
-use crate::error::Result;
+use crate::device::{self, DeviceChoice, DeviceInfo, PipelineCacheDir, PlanOptions, Processor};
+use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::plan::Plan;
+use crate::qos::Qos;
+use crate::recording::results::RunOutput;
+use crate::schedule::{JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Snapshot, Ticket};
 
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +21,24 @@ pub struct EngineOptions {
     pub threads: usize,
     /// Where compiled pipelines are kept between runs.
     pub pipeline_cache: PipelineCacheDir,
+    /// How jobs share the device.
+    pub schedule: ScheduleOptions,
 }
 
-/// A device, ready for plans.
+/// A device, ready for plans. Clones share everything; the last one to go gives up what jobs are left.
+///
+/// Whoever has the device alone runs a [`Plan`] directly. Whoever shares it submits jobs, each with a [`Qos`]: lanes, which
+/// are threads of the engine's, start with the first job and work on them in the order of their urgency.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    device: Arc<dyn Device>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    processor: Arc<Processor>,
+    schedule: ScheduleOptions,
+    lanes: Mutex<Option<Arc<Lanes>>>,
 }
 
 impl Engine {
@@ -29,14 +46,19 @@ impl Engine {
     ///
     /// # Errors
     /// [`crate::Error::NoGpu`] or [`crate::Error::UnknownDevice`] when what was asked for is not there, and what the
-    /// driver says when it cannot be opened. `Auto` and `Cpu` need no driver.
+    /// driver says when it cannot be opened. `Auto` and `Cpu` need no driver. [`crate::Error::Setting`] when an option is
+    /// out of its range.
     pub fn open(options: &EngineOptions) -> Result<Self> {
-        Ok(Self { device: device::open(&options.device, options.threads, &options.pipeline_cache)? })
+        let device = device::open(&options.device, options.threads, &options.pipeline_cache)?;
+        options.schedule.checked(device.info().kind)?;
+        let processor = Arc::new(Processor::new(device));
+        let inner = Inner { processor, schedule: options.schedule.clone(), lanes: Mutex::new(None) };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The device that was opened.
     pub fn device(&self) -> &DeviceInfo {
-        self.device.info()
+        self.inner.processor.info()
     }
 
     /// Compiles a graph: checks it, builds its pipelines, makes its buffers, and warms it up.
@@ -49,6 +71,124 @@ impl Engine {
 
     /// The same, with buckets and the gate's place chosen.
     pub fn compile_with(&self, graph: &Graph, options: &PlanOptions) -> Result<Plan> {
-        Plan::new(&self.device, graph, options)
+        Plan::new(&self.inner.processor, graph, options)
+    }
+
+    /// Asks for a run of a plan on whole signals: for each input the frames of every channel, channel after channel. The
+    /// answer equals that of [`Plan::run`] to the bit; a job that is not `High` may be done in pieces, between which more
+    /// urgent ones come in.
+    ///
+    /// ```
+    /// use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Qos};
+    ///
+    /// let graph = Graph::new()
+    ///     .input("samples", FrameShape::real(1024))
+    ///     .filter("filter", "samples", PhiResolvent::default())
+    ///     .output("clean", "filter");
+    /// let engine = Engine::open(&EngineOptions::default())?;
+    /// let plan = engine.compile(&graph)?;
+    ///
+    /// let background = JobOptions { qos: Qos::Low, name: "archive".into(), ..JobOptions::default() };
+    /// let urgent = JobOptions { qos: Qos::High, name: "call".into(), ..JobOptions::default() };
+    /// let slow = engine.submit(&plan, vec![vec![0.5; 1024 * 1024]], background)?;
+    /// let quick = engine.submit(&plan, vec![vec![0.5; 1024]], urgent)?;
+    /// assert_eq!(quick.wait()?.frames(), 1);
+    /// assert_eq!(slow.wait()?.frames(), 1024);
+    /// # Ok::<(), auricle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// At once: [`Error::BatchShape`] when the samples do not fit, [`Error::QueueFull`] when too many jobs of the level
+    /// wait, [`Error::ShutDown`], and what the device reports while the plan is prepared for the level. All else comes
+    /// through the ticket.
+    pub fn submit(
+        &self,
+        plan: &Plan,
+        inputs: impl IntoIterator<Item = impl Into<Samples>>,
+        options: JobOptions,
+    ) -> Result<Ticket<RunOutput>> {
+        self.submit_into(plan, inputs, RunOutput::default(), options)
+    }
+
+    /// The same, with a result whose memory is used again: it comes back through the ticket, in the dense layout. Where
+    /// jobs are large, new memory for each costs as much as the work.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_into(
+        &self,
+        plan: &Plan,
+        inputs: impl IntoIterator<Item = impl Into<Samples>>,
+        output: RunOutput,
+        options: JobOptions,
+    ) -> Result<Ticket<RunOutput>> {
+        if !plan.is_of(&self.inner.processor) {
+            return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
+        }
+        let lanes = self.lanes()?;
+        let plan = plan.on(options.qos)?;
+        let threshold = self.inner.schedule.coherence_threshold;
+        let inputs = inputs.into_iter().map(Into::into).collect();
+        lanes.submit_plan(plan, inputs, output, options, threshold)
+    }
+
+    /// Runs an app's own code on a lane: on a thread of the engine's, after more urgent jobs, beside as many others as
+    /// there are lanes. A panic in it becomes [`Error::JobPanicked`].
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] and [`Error::ShutDown`].
+    pub fn run_on_lane<T: Send + 'static>(
+        &self,
+        qos: Qos,
+        name: impl Into<Cow<'static, str>>,
+        run: impl FnOnce(&Lane) -> T + Send + 'static,
+    ) -> Result<Ticket<T>> {
+        let name = name.into();
+        self.lanes()?.run_on_lane(qos, Arc::from(name), |lane| Ok(run(lane)))
+    }
+
+    /// Waits for a lane of a level, and keeps it until the guard is dropped: for an app with kernels of its own, which then
+    /// has the level's device and command queue to itself as far as lanes go. Code on a lane that asks for another one of
+    /// its own level may wait for itself.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] and [`Error::ShutDown`].
+    pub fn possession(&self, qos: Qos) -> Result<LaneGuard> {
+        self.lanes()?.possess(qos)
+    }
+
+    /// All figures, as they are now; of an engine that never had a job, those of none.
+    ///
+    /// # Errors
+    /// When the lanes cannot be started.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(self.lanes()?.snapshot())
+    }
+
+    /// Submissions in flight up to which a job that is not `High` may start: what [`ScheduleOptions::in_flight`] came to.
+    pub fn submissions_in_flight(&self) -> usize {
+        self.inner.schedule.submissions_in_flight(self.device().kind)
+    }
+
+    /// Ends the engine's threads: takes no more jobs, and waits so long at most for those that are there. Returns how many
+    /// were given up, each of which is answered with [`Error::ShutDown`].
+    ///
+    /// Dropping the last clone of an engine aborts too.
+    pub fn shutdown(&self, how: ShutDown, grace: Duration) -> usize {
+        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        lanes.map_or(0, |lanes| lanes.shut_down(how, grace))
+    }
+
+    /// The lanes, started when they are first asked for.
+    fn lanes(&self) -> Result<Arc<Lanes>> {
+        let inner = &self.inner;
+        let mut lanes = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lanes) = &*lanes {
+            return Ok(Arc::clone(lanes));
+        }
+        let bounds = inner.schedule.checked(inner.processor.info().kind)?;
+        let started = Arc::new(Lanes::start(&inner.processor, bounds, inner.schedule.longest_piece)?);
+        *lanes = Some(Arc::clone(&started));
+        Ok(started)
     }
 }

@@ -94,6 +94,54 @@ pub enum Error {
         reason: String,
     },
 
+    /// A queue that takes no more jobs just now.
+    #[error(
+        "the queue of `{qos}` jobs is full ({waiting} wait); try again in {} ms, or open the engine with a larger one",
+        retry_after.as_millis().max(1)
+    )]
+    QueueFull {
+        /// The level whose queue it is.
+        qos: crate::qos::Qos,
+        /// Jobs in it.
+        waiting: usize,
+        /// When a place in it should come free.
+        retry_after: std::time::Duration,
+    },
+
+    /// A job whose time was over before it was done.
+    #[error("job `{job}` was not done within {} ms: give it more time, a higher QoS, or less to do", after.as_millis())]
+    Expired {
+        /// The job's name.
+        job: String,
+        /// The time that it had.
+        after: std::time::Duration,
+    },
+
+    /// A job that somebody cancelled.
+    #[error("job `{job}` was cancelled")]
+    Cancelled {
+        /// The job's name.
+        job: String,
+    },
+
+    /// A job that came when the engine was shutting down, or was not done by then.
+    #[error("job `{job}` was given up: the engine shuts down")]
+    ShutDown {
+        /// The job's name.
+        job: String,
+    },
+
+    /// An app's own code panicked on a lane.
+    #[error("a job panicked on its lane: {message}")]
+    JobPanicked {
+        /// What it said.
+        message: String,
+    },
+
+    /// A ticket whose answer was taken before.
+    #[error("the answer of this job was taken from its ticket before: there is only one")]
+    AnswerTaken,
+
     /// A signal file that cannot be read or written.
     #[error(transparent)]
     File(#[from] crate::format::FileError),

@@ -48,12 +48,14 @@
 //! ```
 //!
 //! For a signal that keeps coming, [`Plan::session`] takes it in pieces and gives back what the whole would have given.
+//! Where several share a device, [`Engine::submit`] takes jobs of three levels of service ([`Qos`]), and keeps urgent ones
+//! on time.
 //!
 //! # How it is built
 //!
 //! ```text
 //! data     source -> gate -> filter -> denoise -> sink
-//! control  engine -> plan -> device
+//! control  submit -> queue -> lane -> device
 //! ```
 //!
 //! A [`Graph`] is checked as a whole and becomes a recording: plain data that either device runs, a GPU with the WGSL
@@ -65,15 +67,17 @@
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture` and of `import`
 //! quality                 beside the flow: measures of a cleaned signal, for whoever needs them
-//!   engine, plan          what embedders hold: open, compile, run, session
-//!     device              EXECUTION, the only folder that names wgpu: adapter choice, gpu, cpu, host
+//!   engine                what embedders hold: open, compile, submit, snapshot, shut down
+//!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets
+//!       plan              a compiled graph: runs and sessions, and what pieces of them cost
+//!     device              EXECUTION: adapter choice, gpu, cpu, host; a command queue for each level
 //!       graph             nodes and edges, checked and planned into one recording
 //!         stage           DATA: source, gate, filter, denoise, sink
 //!           recording     a compiled graph as plain data; the batch on its way through it, and the results
 //!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
 //!           format        signal files: WAV, raw, SigMF
 //!           resample      other sample rates than a network's
-//!             frame, memory, error
+//!             frame, memory, qos, error
 //! ```
 //!
 //! # Words
@@ -87,6 +91,9 @@
 //! | stage | a role in the data flow: gate, filter, denoise |
 //! | window, hop | what a denoiser looks at, and how far it moves on; not tied to frames |
 //! | kernel | one WGSL entry point together with its CPU twin |
+//! | job | one submission of a plan or of an app's own code; answered through a ticket |
+//! | QoS | what a job is promised: `High`, `Default`, `Low` |
+//! | lane | an in-order command queue with its own thread; lanes belong to a QoS |
 //! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
 
 // Tests that the library shares with those in `tests` call it by its name.
@@ -97,6 +104,8 @@ extern crate self as auricle;
 pub mod cli;
 
 mod engine;
+
+mod schedule;
 
 mod plan;
 
@@ -129,6 +138,8 @@ pub mod train;
 
 mod memory;
 
+mod qos;
+
 mod frame;
 
 mod error;
@@ -142,7 +153,12 @@ pub use frame::{Domain, Faulty, FrameShape, FrameState, LONGEST_FRAME, Quiet, SH
 pub use graph::{CustomKernel, Graph, ParamWord};
 pub use memory::{HostBuffer, HugePages};
 pub use plan::{Plan, Session};
+pub use qos::{PerQos, Qos};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
+pub use schedule::{
+    JobOptions, Lane, LaneGuard, LaneSnapshot, Latency, QosSnapshot, Samples, ScheduleOptions, ShutDown, Snapshot,
+    Span, Ticket,
+};
 pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};

@@ -10,7 +10,8 @@ use auricle::{
 
 /// Opens a device without touching the user's pipeline cache.
 pub(crate) fn open(device: DeviceChoice) -> Engine {
-    let options = EngineOptions { device, threads: 2, pipeline_cache: PipelineCacheDir::Off };
+    let options =
+        EngineOptions { device, threads: 2, pipeline_cache: PipelineCacheDir::Off, ..EngineOptions::default() };
     Engine::open(&options).expect("the device should open")
 }
 

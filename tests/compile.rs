@@ -54,7 +54,8 @@ fn the_report_says_what_was_built() {
 fn open_with(name: &str, folder: &Path) -> Engine {
     let device = DeviceChoice::Named(name.to_owned());
     let pipeline_cache = PipelineCacheDir::At(folder.to_owned());
-    Engine::open(&EngineOptions { device, threads: 1, pipeline_cache }).expect("the device should open")
+    Engine::open(&EngineOptions { device, threads: 1, pipeline_cache, ..EngineOptions::default() })
+        .expect("the device should open")
 }
 
 /// Compiles and runs; returns the bytes that came from disk, and the result.

@@ -5,7 +5,12 @@ use auricle::{DeviceChoice, DeviceKind, Devices, Engine, EngineOptions, Error, P
 use crate::adapter::{adapter_names, open};
 
 fn try_open(device: DeviceChoice) -> Result<Engine, Error> {
-    Engine::open(&EngineOptions { device, threads: 1, pipeline_cache: PipelineCacheDir::Off })
+    Engine::open(&EngineOptions {
+        device,
+        threads: 1,
+        pipeline_cache: PipelineCacheDir::Off,
+        ..EngineOptions::default()
+    })
 }
 
 fn has_hardware() -> bool {

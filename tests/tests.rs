@@ -71,6 +71,9 @@ mod denoise;
 #[cfg(feature = "cli")]
 mod denoise_quality;
 
+/// Jobs of every level: answers, order, ends.
+mod jobs;
+
 /// Which device is opened.
 mod devices;
 

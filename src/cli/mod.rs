@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 failed, 2 the command was not understood. Everything a person reads goes to standard error,
 //! except what was asked for: a report, a list, a completion script.
 
+mod bench;
+
 mod config;
 
 mod denoise;
@@ -35,6 +37,7 @@ Examples:
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
   auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
   auricle devices                                    what can run here, and which one `auto` takes
+  auricle bench qos                                  are urgent jobs on time while others fill the device
   auricle model show dtln.safetensors                what a denoiser is, and what it costs
 
 `auricle help run` explains every option.";
@@ -54,6 +57,9 @@ enum Command {
     Run(Box<config::RunArguments>),
     /// Measure how good cleaned recordings are, against clean ones and beside two baselines.
     Eval(Box<eval::EvalArguments>),
+    /// Measure how fast this machine is, and how well it keeps urgent jobs on time.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// List the processors that can run here, and say which one `auto` takes.
     Devices {
         /// Print one JSON object.
@@ -87,6 +93,7 @@ pub fn main() -> ExitCode {
             Ok(config) => eval::eval(&config),
             Err(error) => return complain(&error, 2),
         },
+        Command::Bench(command) => bench::bench(&command),
         Command::Devices { json } => devices::devices(json),
         #[cfg(feature = "train")]
         Command::Train(command) => train::train(&command),

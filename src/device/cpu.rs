@@ -56,6 +56,14 @@ impl Device for CpuDevice {
         &self.info
     }
 
+    fn another(&self) -> Result<Option<Arc<dyn Device>>> {
+        Ok(None)
+    }
+
+    fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
+        None
+    }
+
     fn prepare(&self, recording: Arc<Recording>, _options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {
         let start = Instant::now();
         let span = span_frames(&recording);

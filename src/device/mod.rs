@@ -10,6 +10,8 @@ mod gpu;
 
 mod host;
 
+mod processor;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +26,17 @@ pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub use gpu::PipelineCacheDir;
 pub(crate) use host::decide_rows;
+pub(crate) use processor::Processor;
 
 /// A processor that can run recordings.
 pub(crate) trait Device: Send + Sync + std::fmt::Debug {
     fn info(&self) -> &DeviceInfo;
+
+    /// The same processor through a command queue of its own; none where there is but one way to it.
+    fn another(&self) -> Result<Option<Arc<dyn Device>>>;
+
+    /// What an app needs to use it directly; none on the CPU.
+    fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)>;
 
     /// Makes everything ready to submit.
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>>;

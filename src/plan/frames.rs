@@ -15,15 +15,19 @@ use crate::simd::SimdLevel;
 pub(super) struct Frames {
     recording: Arc<Recording>,
     report: CompileReport,
-    prepared: Mutex<Box<dyn PreparedPlan>>,
+    device: Arc<dyn Device>,
+    options: PlanOptions,
+    /// What can be run on and is not: one for each thread that ran it at the same time as others.
+    idle: Mutex<Vec<Box<dyn PreparedPlan>>>,
 }
 
 impl Frames {
-    pub(super) fn new(device: &dyn Device, recording: Recording, options: &PlanOptions) -> Result<Self> {
+    pub(super) fn new(device: &Arc<dyn Device>, recording: Recording, options: &PlanOptions) -> Result<Self> {
         let recording = Arc::new(recording);
         let prepared = device.prepare(Arc::clone(&recording), options)?;
         let report = prepared.report().clone();
-        Ok(Self { recording, report, prepared: Mutex::new(prepared) })
+        let idle = Mutex::new(vec![prepared]);
+        Ok(Self { recording, report, device: Arc::clone(device), options: options.clone(), idle })
     }
 
     pub(super) fn recording(&self) -> &Recording {
@@ -61,8 +65,12 @@ impl Frames {
     }
 
     fn run_batch(&self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
-        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        prepared.run(batch, output).inspect_err(|_| output.clear())
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = idle().pop();
+        let mut one = one.map_or_else(|| self.device.prepare(Arc::clone(&self.recording), &self.options), Ok)?;
+        let run = one.run(batch, output).inspect_err(|_| output.clear());
+        idle().push(one);
+        run
     }
 
     fn gated_frame_len(&self) -> u64 {

@@ -1,4 +1,9 @@
 //! What embedders run: a plan for signals that are there as a whole, a session for signals that keep coming.
+//!
+//! A graph is compiled once for each command queue that it runs on: that of the engine, and those of the levels of service
+//! as they are asked for.
+
+mod cost;
 
 mod frames;
 
@@ -6,22 +11,25 @@ mod queue;
 
 mod session;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions};
+use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions, Processor};
 use crate::error::Result;
 use crate::frame::{FrameShape, Quiet};
 use crate::graph::Graph;
+use crate::qos::{PerQos, Qos};
 use crate::recording::DenoiseStep;
+use crate::recording::batch::Batch;
 use crate::recording::results::{Layout, RunOutput};
 use crate::stage::denoise::network::Network;
 use crate::stage::denoise::stream::DenoiseStream;
 
+pub(crate) use self::cost::CostModel;
 use self::frames::Frames;
 pub use self::session::Session;
 
-/// A compiled graph, ready to run on its device. Clones share everything; runs on one plan take turns, so a custom
-/// kernel's twin must not run the plan that it is part of.
+/// A compiled graph, ready to run on its device. Clones share everything. Several threads may run one plan at once; a
+/// custom kernel's twin must not run the plan that it is part of.
 #[derive(Clone, Debug)]
 pub struct Plan {
     inner: Arc<Inner>,
@@ -29,6 +37,18 @@ pub struct Plan {
 
 #[derive(Debug)]
 struct Inner {
+    processor: Arc<Processor>,
+    graph: Graph,
+    options: PlanOptions,
+    /// For the engine's own command queue.
+    main: Arc<Compiled>,
+    /// For those of the levels, as they are asked for.
+    levels: PerQos<Mutex<Option<Arc<Compiled>>>>,
+}
+
+/// A graph, compiled for one command queue.
+#[derive(Debug)]
+pub(crate) struct Compiled {
     device: Arc<dyn Device>,
     info: DeviceInfo,
     first: Frames,
@@ -37,54 +57,72 @@ struct Inner {
     _network: Mutex<Option<Box<dyn Network>>>,
     then: Option<Frames>,
     latency_frames: usize,
+    /// How long pieces of jobs take.
+    cost: CostModel,
 }
 
 impl Plan {
-    pub(crate) fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let flow = graph.record()?;
-        let first = Frames::new(device.as_ref(), flow.first, options)?;
-        let then = flow.then.map(|then| Frames::new(device.as_ref(), then, options)).transpose()?;
-        let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
-        if let Some(step) = &flow.denoise {
-            latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
+    pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
+        let main = Arc::new(Compiled::new(&processor.main(), graph, options)?);
+        let inner = Inner {
+            processor: Arc::clone(processor),
+            graph: graph.clone(),
+            options: options.clone(),
+            main,
+            levels: PerQos::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes it ready for the jobs of a level, whose command queue has pipelines, buffers and weights of its own. Without
+    /// this, the first job of the level does it while it is submitted. On the CPU there is nothing to do.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub fn prepare(&self, qos: Qos) -> Result<()> {
+        self.on(qos).map(drop)
+    }
+
+    /// The plan on the command queue of a level.
+    pub(crate) fn on(&self, qos: Qos) -> Result<Arc<Compiled>> {
+        let inner = &self.inner;
+        let device = inner.processor.device(qos)?;
+        if Arc::ptr_eq(&device, &inner.main.device) {
+            return Ok(Arc::clone(&inner.main));
         }
-        // Packs or uploads the weights, and keeps them: opening a session then costs little.
-        let open = |step: &DenoiseStep| device.open_network(&step.denoise.model, 1, &step.denoise.network_options());
-        let network = flow.denoise.as_ref().map(open).transpose()?;
-        let info = device.info().clone();
-        let device = Arc::clone(device);
-        Ok(Self {
-            inner: Arc::new(Inner {
-                device,
-                info,
-                first,
-                denoise: flow.denoise,
-                _network: Mutex::new(network),
-                then,
-                latency_frames,
-            }),
-        })
+        let mut level = inner.levels[qos].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = &*level {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = Arc::new(Compiled::new(&device, &inner.graph, &inner.options)?);
+        *level = Some(Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    /// Whether it was compiled for this processor.
+    pub(crate) fn is_of(&self, processor: &Arc<Processor>) -> bool {
+        Arc::ptr_eq(&self.inner.processor, processor)
     }
 
     /// The device that it runs on.
     pub fn device(&self) -> &DeviceInfo {
-        &self.inner.info
+        &self.inner.main.info
     }
 
     /// What compiling it did.
     pub fn report(&self) -> &CompileReport {
-        self.inner.first.report()
+        self.inner.main.first.report()
     }
 
     /// The graph's inputs, in the order in which `run` and `push` take them.
     pub fn inputs(&self) -> &[(String, FrameShape)] {
-        self.inner.first.inputs()
+        self.inner.main.first.inputs()
     }
 
     /// Frames by which a session's output is late: 1 when a node looks at the neighbours of a frame, and with a denoiser
     /// as many as its window and its resampling take.
     pub fn latency_frames(&self) -> usize {
-        self.inner.latency_frames
+        self.inner.main.latency_frames
     }
 
     /// Runs whole signals: for each input the frames of every channel, channel after channel. Before the first frame
@@ -101,10 +139,7 @@ impl Plan {
 
     /// The same, into a result whose memory is used again.
     pub fn run_into(&self, inputs: &[&[f32]], channels: usize, output: &mut RunOutput) -> Result<()> {
-        match self.inner.denoise {
-            None => self.inner.first.run_into(inputs, channels, output),
-            Some(_) => self.session(channels)?.run_whole(inputs, output).inspect_err(|_| output.clear()),
-        }
+        self.inner.main.run_into(inputs, channels, output)
     }
 
     /// Opens a session for signals that come in pieces, with the state of `channels` channels: two frames of each, and
@@ -113,11 +148,59 @@ impl Plan {
     /// # Errors
     /// What the device reports when it has no room for the state.
     pub fn session(&self, channels: usize) -> Result<Session> {
-        Session::new(self, channels)
+        Session::new(&self.inner.main, channels)
+    }
+}
+
+impl Compiled {
+    fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
+        let flow = graph.record()?;
+        let first = Frames::new(device, flow.first, options)?;
+        let then = flow.then.map(|then| Frames::new(device, then, options)).transpose()?;
+        let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
+        if let Some(step) = &flow.denoise {
+            latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
+        }
+        // Packs or uploads the weights, and keeps them: opening a session then costs little.
+        let open = |step: &DenoiseStep| device.open_network(&step.denoise.model, 1, &step.denoise.network_options());
+        let network = flow.denoise.as_ref().map(open).transpose()?;
+        Ok(Self {
+            device: Arc::clone(device),
+            info: device.info().clone(),
+            first,
+            denoise: flow.denoise,
+            _network: Mutex::new(network),
+            then,
+            latency_frames,
+            cost: CostModel::default(),
+        })
+    }
+
+    pub(crate) fn inputs(&self) -> &[(String, FrameShape)] {
+        self.first.inputs()
+    }
+
+    /// Frames of each channel of these inputs.
+    ///
+    /// # Errors
+    /// [`crate::Error::BatchShape`] when they do not fit.
+    pub(crate) fn frames_of(&self, inputs: &[&[f32]], channels: usize) -> Result<usize> {
+        Ok(Batch::new(self.inputs(), inputs, channels, None)?.frames)
+    }
+
+    pub(crate) fn cost(&self) -> &CostModel {
+        &self.cost
+    }
+
+    pub(crate) fn run_into(self: &Arc<Self>, inputs: &[&[f32]], channels: usize, output: &mut RunOutput) -> Result<()> {
+        match self.denoise {
+            None => self.first.run_into(inputs, channels, output),
+            Some(_) => Session::new(self, channels)?.run_whole(inputs, output).inspect_err(|_| output.clear()),
+        }
     }
 
     /// What becomes of quiet frames.
     fn quiet(&self) -> Quiet {
-        self.inner.first.gate().map_or(Quiet::Zero, |step| step.quiet)
+        self.first.gate().map_or(Quiet::Zero, |step| step.quiet)
     }
 }

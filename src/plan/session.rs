@@ -1,8 +1,9 @@
 //! A session: channels that go on from one push to the next, through everything that a graph is made of.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Plan;
+use super::Compiled;
 use super::frames::FramesSession;
 use super::queue::Queue;
 use crate::error::{Error, Result};
@@ -19,7 +20,7 @@ use crate::stage::denoise::stream::DenoiseStream;
 /// device the plan has to be compiled again, and the session opened anew.
 #[derive(Debug)]
 pub struct Session {
-    plan: Plan,
+    plan: Arc<Compiled>,
     channels: usize,
     first: FramesSession,
     /// Frames of each channel so far, and of those that were given back.
@@ -61,10 +62,10 @@ enum From {
 }
 
 impl Session {
-    pub(super) fn new(plan: &Plan, channels: usize) -> Result<Self> {
-        let first = plan.inner.first.session(channels);
-        let denoising = plan.inner.denoise.as_ref().map(|step| Denoising::new(plan, step, channels)).transpose()?;
-        Ok(Self { plan: plan.clone(), channels, first, pushed: 0, given: 0, denoising })
+    pub(crate) fn new(plan: &Arc<Compiled>, channels: usize) -> Result<Self> {
+        let first = plan.first.session(channels);
+        let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, channels)).transpose()?;
+        Ok(Self { plan: Arc::clone(plan), channels, first, pushed: 0, given: 0, denoising })
     }
 
     /// Takes the next frames of every channel, the same number for each, and gives back those that are ready.
@@ -120,10 +121,10 @@ impl Session {
 
     fn take(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
         if self.denoising.is_none() {
-            return self.first.push(&self.plan.inner.first, inputs, output);
+            return self.first.push(&self.plan.first, inputs, output);
         }
         self.advance(inputs)?;
-        let late = self.plan.latency_frames() as u64;
+        let late = self.plan.latency_frames as u64;
         let ready = self.pushed.saturating_sub(late).saturating_sub(self.given);
         self.give(ready, output);
         Ok(())
@@ -131,22 +132,22 @@ impl Session {
 
     /// Through everything that is there; what comes out waits.
     fn advance(&mut self, inputs: &[&[f32]]) -> Result<()> {
-        let inner = &self.plan.inner;
+        let plan = Arc::clone(&self.plan);
         let Some(denoising) = &mut self.denoising else { return Ok(()) };
-        self.first.push(&inner.first, inputs, &mut denoising.first_output)?;
+        self.first.push(&plan.first, inputs, &mut denoising.first_output)?;
         let frames: usize = inputs.first().map_or(0, |samples| samples.len());
-        let frame_floats = inner.first.inputs().first().map_or(1, |(_, shape)| shape.floats());
+        let frame_floats = plan.first.inputs().first().map_or(1, |(_, shape)| shape.floats());
         self.pushed += (frames / (self.channels * frame_floats).max(1)) as u64;
         denoising.take_first()?;
-        denoising.take_denoised(&self.plan)
+        denoising.take_denoised(&plan)
     }
 
     fn end(&mut self, output: &mut RunOutput) -> Result<()> {
-        let inner = &self.plan.inner;
-        let Some(denoising) = &mut self.denoising else { return self.first.finish(&inner.first, output) };
-        self.first.finish(&inner.first, &mut denoising.first_output)?;
+        let plan = Arc::clone(&self.plan);
+        let Some(denoising) = &mut self.denoising else { return self.first.finish(&plan.first, output) };
+        self.first.finish(&plan.first, &mut denoising.first_output)?;
         denoising.take_first()?;
-        denoising.finish(&self.plan)?;
+        denoising.finish(&plan)?;
         self.give(self.pushed - self.given, output);
         Ok(())
     }
@@ -167,11 +168,10 @@ impl Session {
 }
 
 impl Denoising {
-    fn new(plan: &Plan, step: &DenoiseStep, channels: usize) -> Result<Self> {
-        let inner = &plan.inner;
+    fn new(plan: &Compiled, step: &DenoiseStep, channels: usize) -> Result<Self> {
         // Without channels there is nothing to do, but a network needs one.
         let options = step.denoise.network_options();
-        let network = inner.device.open_network(&step.denoise.model, channels.max(1), &options)?;
+        let network = plan.device.open_network(&step.denoise.model, channels.max(1), &options)?;
         let stream = DenoiseStream::new(&step.denoise, network, channels, step.shape.len(), plan.quiet())?;
         let waits = |name: &str, shape: FrameShape, from: From| Waiting {
             name: name.to_owned(),
@@ -183,13 +183,13 @@ impl Denoising {
             let visible = recording.outputs.iter().filter(|port| port.name != step.source);
             visible.map(|port| waits(&port.name, recording.buffers[port.buffer].shape, from)).collect()
         };
-        let mut waiting = of(inner.first.recording(), From::First);
+        let mut waiting = of(plan.first.recording(), From::First);
         waiting.extend(step.outputs.iter().map(|name| waits(name, step.shape, From::Denoiser)));
-        waiting.extend(inner.then.iter().flat_map(|then| of(then.recording(), From::Then)));
+        waiting.extend(plan.then.iter().flat_map(|then| of(then.recording(), From::Then)));
         Ok(Self {
             step: step.clone(),
             stream,
-            then: inner.then.as_ref().map(|then| then.session(channels)),
+            then: plan.then.as_ref().map(|then| then.session(channels)),
             first_output: RunOutput::new(Layout::Dense),
             denoised: Vec::new(),
             then_output: RunOutput::new(Layout::Dense),
@@ -214,14 +214,14 @@ impl Denoising {
     }
 
     /// What the denoiser finished goes to the second recording, and to the outputs.
-    fn take_denoised(&mut self, plan: &Plan) -> Result<()> {
+    fn take_denoised(&mut self, plan: &Compiled) -> Result<()> {
         let frames = self.stream.finished_frames();
         self.denoised.clear();
         self.stream.take(frames, &mut self.denoised);
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.from == From::Denoiser) {
             waiting.queue.push(&self.denoised);
         }
-        if let (Some(session), Some(then)) = (&mut self.then, &plan.inner.then) {
+        if let (Some(session), Some(then)) = (&mut self.then, &plan.then) {
             session.push(then, &[&self.denoised], &mut self.then_output)?;
             self.take_then();
         }
@@ -235,12 +235,12 @@ impl Denoising {
         }
     }
 
-    fn finish(&mut self, plan: &Plan) -> Result<()> {
+    fn finish(&mut self, plan: &Compiled) -> Result<()> {
         let start = Instant::now();
         self.stream.finish()?;
         self.times.push((self.step.node.clone(), start.elapsed()));
         self.take_denoised(plan)?;
-        if let (Some(session), Some(then)) = (&mut self.then, &plan.inner.then) {
+        if let (Some(session), Some(then)) = (&mut self.then, &plan.then) {
             session.finish(then, &mut self.then_output)?;
             self.take_then();
         }

@@ -257,6 +257,50 @@ impl RunOutput {
         }
     }
 
+    /// Makes room for results that come in parts, with the outputs of `part`: silent frames, all of them.
+    pub(crate) fn begin_parts(&mut self, part: &Self, channels: usize, frames: usize) {
+        self.clear();
+        (self.channels, self.frames) = (channels, frames);
+        self.states.resize(channels * frames, FrameState::Quiet);
+        self.chunk_frames = (channels * frames).max(1);
+        self.in_place = true;
+        self.names.clone_from(&part.names);
+        self.places.truncate(part.places.len());
+        while self.places.len() < part.places.len() {
+            self.places.push(OutputMemory::new(part.places[self.places.len()].shape));
+        }
+        for (memory, part) in self.places.iter_mut().zip(&part.places) {
+            memory.prepare(part.shape, channels * frames);
+            memory.silent.fill(false);
+        }
+    }
+
+    /// Every frame will stand in its place.
+    pub(crate) fn make_dense(&mut self) {
+        self.layout = Layout::Dense;
+    }
+
+    /// Puts a part where it belongs: its channels from `channel`, its frames from `frame`. Times add up.
+    pub(crate) fn take_part(&mut self, part: &Self, channel: usize, frame: usize) {
+        for index in 0..part.channels {
+            let (from, to) = (index * part.frames, (channel + index) * self.frames + frame);
+            self.states[to..to + part.frames].copy_from_slice(&part.states[from..from + part.frames]);
+            for ((_, place), (_, part_place)) in self.names.iter().zip(&part.names) {
+                let (memory, part_memory) = (&mut self.places[*place], &part.places[*part_place]);
+                let len = memory.shape.floats();
+                let samples = &part_memory.data[from * len..(from + part.frames) * len];
+                memory.data[to * len..(to + part.frames) * len].copy_from_slice(samples);
+            }
+        }
+        for (name, time) in &part.stage_times {
+            match self.stage_times.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += *time,
+                None => self.stage_times.push((name.clone(), *time)),
+            }
+        }
+        self.hop_times.extend_from_slice(&part.hop_times);
+    }
+
     pub(crate) fn set_hop_times(&mut self, times: Vec<Duration>) {
         self.hop_times = times;
     }

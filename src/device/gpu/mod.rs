@@ -44,6 +44,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct GpuDevice {
     info: DeviceInfo,
+    adapter: wgpu::Adapter,
+    cache: PipelineCacheDir,
     host: HostPool,
     shared: Arc<Shared>,
     tables: network::TableCache,
@@ -106,7 +108,8 @@ impl GpuDevice {
         });
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
         let shared = Shared { name: info.name.clone(), device, queue, faults, polling: Mutex::new(()), pipelines };
-        Ok(Self { info, host, shared: Arc::new(shared), tables: network::TableCache::default() })
+        let (adapter, cache, shared) = (adapter.clone(), cache.clone(), Arc::new(shared));
+        Ok(Self { info, adapter, cache, host, shared, tables: network::TableCache::default() })
     }
 }
 
@@ -139,6 +142,15 @@ fn request_device(adapter: &wgpu::Adapter, info: &DeviceInfo) -> Result<(wgpu::D
 impl Device for GpuDevice {
     fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    fn another(&self) -> Result<Option<Arc<dyn Device>>> {
+        let device = Self::open(&self.adapter, self.info.clone(), self.host.clone(), &self.cache)?;
+        Ok(Some(Arc::new(device)))
+    }
+
+    fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
+        Some((&self.shared.device, &self.shared.queue))
     }
 
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {

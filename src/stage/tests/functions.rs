@@ -44,7 +44,12 @@ fn functions_are_as_good_as_they_say() {
     let devices = Devices::find(1).expect("finding devices should not fail").list();
     for device in devices.into_iter().filter(|info| info.kind != DeviceKind::Cpu) {
         let choice = DeviceChoice::Named(device.name.clone());
-        let options = EngineOptions { device: choice, threads: 1, pipeline_cache: PipelineCacheDir::Off };
+        let options = EngineOptions {
+            device: choice,
+            threads: 1,
+            pipeline_cache: PipelineCacheDir::Off,
+            ..EngineOptions::default()
+        };
         let engine = Engine::open(&options).expect("the adapter should open");
         // From -20 to 20, and every order of magnitude.
         let near = (0..7 * LEN).map(|n| (n as f64 / (7 * LEN) as f64 * 40.0 - 20.0) as f32);

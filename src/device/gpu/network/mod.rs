@@ -19,6 +19,7 @@ mod tables;
 mod tests;
 
 #[cfg(test)]
+#[cfg(feature = "cli")]
 mod golden;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,435 @@
+//! CONTROL: many jobs on one device, each on time.
+//!
+//! ```text
+//! submit -> queue of its level -> lane -> device
+//!              |                   |
+//!            timer: expired      pieces: back to the queue, until the job is done
+//! ```
+//!
+//! [`Schedule`] is the meeting place. It holds every job that has no answer yet; whoever takes a job out of it answers the
+//! job, so each is answered exactly once. Decisions are `dispatch.rs`'s; threads are `lane.rs`'s and `timer.rs`'s, and
+//! tests do without them.
+
+mod dispatch;
+
+mod work;
+
+mod submit;
+
+mod ticket;
+
+mod lane;
+
+mod timer;
+
+mod figures;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam::sync::Unparker;
+
+use self::dispatch::{Bounds, Dispatch, JobId, Load, Place};
+use self::figures::Figures;
+pub use self::figures::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span};
+use self::lane::Bell;
+pub(crate) use self::lane::Lanes;
+pub use self::lane::{Lane, LaneGuard};
+pub use self::submit::{JobOptions, Samples, ScheduleOptions, ShutDown};
+use self::ticket::Answer;
+pub use self::ticket::Ticket;
+use self::work::Work;
+use crate::error::{Error, Result};
+use crate::qos::{PerQos, Qos};
+
+/// A job that has no answer yet.
+struct Job {
+    name: Arc<str>,
+    qos: Qos,
+    load: Load,
+    place: Place,
+    /// Told when there will be no result.
+    answer: Arc<dyn Answer>,
+    /// With a lane while that works on it.
+    work: Option<Box<dyn Work>>,
+    submitted: Duration,
+    /// When a lane first took it.
+    started: Option<Duration>,
+    /// Time with lanes.
+    worked: Duration,
+}
+
+/// One lane of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LaneId {
+    pub(crate) qos: Qos,
+    pub(crate) index: usize,
+}
+
+/// What is asked of a lane: a job, or a piece of it.
+pub(crate) struct Task {
+    pub(crate) work: Box<dyn Work>,
+    pub(crate) ended: Ended,
+}
+
+/// A job on its way in.
+pub(crate) struct Arrival {
+    pub(crate) name: Arc<str>,
+    pub(crate) qos: Qos,
+    pub(crate) load: Load,
+    /// From now.
+    pub(crate) deadline: Option<Duration>,
+    /// Below the threshold of coherence.
+    pub(crate) behind: bool,
+    pub(crate) answer: Arc<dyn Answer>,
+    pub(crate) work: Box<dyn Work>,
+}
+
+/// How a lane got on with a task.
+pub(crate) enum Progress {
+    /// There is more to do.
+    More(Box<dyn Work>),
+    /// All is done; this hands over the answer.
+    Done(Box<dyn FnOnce() + Send>),
+    /// It failed, and there will be no answer but this.
+    Failed(Error),
+}
+
+/// The time since the engine opened.
+#[derive(Debug)]
+pub(crate) enum Clock {
+    System(Instant),
+    /// Nanoseconds, as a test says.
+    #[cfg(test)]
+    Manual(AtomicU64),
+}
+
+impl Clock {
+    pub(crate) fn now(&self) -> Duration {
+        match self {
+            Self::System(start) => start.elapsed(),
+            #[cfg(test)]
+            Self::Manual(nanos) => Duration::from_nanos(nanos.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// How many submissions of each level lanes have begun: who sees no difference was alone with its like.
+pub(crate) type Begun = PerQos<AtomicU64>;
+
+/// All jobs that have no answer yet.
+pub(crate) struct Schedule {
+    clock: Clock,
+    begun: Arc<Begun>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Schedule {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Schedule").finish_non_exhaustive()
+    }
+}
+
+struct State {
+    dispatch: Dispatch,
+    jobs: BTreeMap<JobId, Job>,
+    /// Jobs with a deadline, the first one first.
+    deadlines: BTreeSet<(Duration, JobId)>,
+    next_id: JobId,
+    /// Lanes that sleep, or are about to.
+    idle: PerQos<Vec<(usize, Arc<Bell>)>>,
+    timer: Option<Unparker>,
+    /// No job comes in any more.
+    is_closed: bool,
+    figures: Figures,
+}
+
+/// Lets the others in, and wakes one lane of each level that would get something. Every change of the state that could
+/// make a job startable ends here.
+fn unlock_and_wake(mut state: MutexGuard<'_, State>) {
+    if state.is_closed && state.jobs.is_empty() {
+        return unlock_and_wake_all(state);
+    }
+    let woken = Qos::ALL.map(|qos| state.wakes(qos));
+    drop(state);
+    woken.iter().flatten().for_each(|bell| bell.ring());
+}
+
+fn unlock_and_wake_all(mut state: MutexGuard<'_, State>) {
+    let woken = Qos::ALL.map(|qos| std::mem::take(&mut state.idle[qos]));
+    let timer = state.timer.clone();
+    drop(state);
+    woken.iter().flatten().for_each(|(_, bell)| bell.ring());
+    timer.iter().for_each(Unparker::unpark);
+}
+
+/// Jobs that are answered, and let go, when the state is no longer locked: what they wake may come straight back, and what
+/// they hold may be large.
+type Failures = Vec<(Job, Error)>;
+
+fn tell(failures: Failures) {
+    for (job, error) in failures {
+        outside(|| job.answer.fail(error));
+    }
+}
+
+/// Runs what ends in an app's own code: a waker that panics must not take a lane or the timer with it.
+fn outside(run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!("what waits for a job panicked when it was woken");
+    }
+}
+
+impl Schedule {
+    pub(crate) fn new(clock: Clock, bounds: Bounds) -> Self {
+        let state = State {
+            dispatch: Dispatch::new(bounds),
+            jobs: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next_id: 0,
+            idle: PerQos::default(),
+            timer: None,
+            is_closed: false,
+            figures: Figures::new(&bounds.lanes),
+        };
+        Self { clock, begun: Arc::default(), state: Mutex::new(state) }
+    }
+
+    /// Admits a job, or refuses it at once.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] and [`Error::ShutDown`].
+    pub(crate) fn admit(&self, arrival: Arrival) -> Result<JobId> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let Arrival { name, qos, load, deadline, behind, answer, work } = arrival;
+        if state.is_closed {
+            return Err(Error::ShutDown { job: name.to_string() });
+        }
+        let id = state.next_id;
+        let deadline = deadline.and_then(|deadline| now.checked_add(deadline));
+        let Some(place) = state.dispatch.admit(id, qos, load, deadline, behind) else {
+            let waiting = state.dispatch.waiting(qos);
+            state.figures.refused(qos);
+            return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.per_job(qos) });
+        };
+        state.next_id += 1;
+        state.figures.admitted(qos, behind);
+        let work = Some(work);
+        let job = Job { name, qos, load, place, answer, work, submitted: now, started: None, worked: Duration::ZERO };
+        state.jobs.insert(id, job);
+        let wakes_timer = deadline.is_some_and(|deadline| state.adds_deadline(deadline, id));
+        let timer = state.timer.clone().filter(|_| wakes_timer);
+        unlock_and_wake(state);
+        timer.iter().for_each(Unparker::unpark);
+        Ok(id)
+    }
+
+    /// What a lane works on next; when there is nothing, its bell rings when that may have changed.
+    pub(crate) fn next(&self, lane: LaneId, bell: &Arc<Bell>) -> Option<Task> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let idle = &mut state.idle[lane.qos];
+        idle.retain(|(index, _)| *index != lane.index);
+        let task = state.take(lane.qos, now);
+        self.count(lane.qos, task.as_ref());
+        if task.is_none() {
+            state.idle[lane.qos].push((lane.index, Arc::clone(bell)));
+        }
+        unlock_and_wake(state);
+        task
+    }
+
+    /// Takes back a task from a lane, and gives it the next one.
+    pub(crate) fn end(&self, lane: LaneId, ended: &Ended, progress: Progress) -> Option<Task> {
+        let now = self.clock.now();
+        let took = now.saturating_sub(ended.began);
+        let mut state = self.lock();
+        state.dispatch.end(lane.qos, ended.load, took);
+        state.figures.worked(lane, ended, now);
+        let mut answer: Option<Box<dyn FnOnce() + Send>> = None;
+        let mut failures = Failures::new();
+        // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
+        if let Some(job) = state.jobs.get_mut(&ended.id) {
+            job.worked += took;
+            match progress {
+                Progress::More(work) => {
+                    job.work = Some(work);
+                    let (load, place) = (job.load, job.place);
+                    state.dispatch.put_back(ended.id, lane.qos, load, place);
+                }
+                Progress::Done(done) => {
+                    state.close(ended.id, now, Outcome::Done);
+                    answer = Some(done);
+                }
+                Progress::Failed(error) => {
+                    failures.extend(state.close(ended.id, now, Outcome::Failed).map(|job| (job, error)));
+                }
+            }
+        }
+        let next = state.take(lane.qos, now);
+        self.count(lane.qos, next.as_ref());
+        unlock_and_wake(state);
+        answer.into_iter().for_each(outside);
+        tell(failures);
+        next
+    }
+
+    /// Gives a job up; false when it has been answered already.
+    pub(crate) fn cancel(&self, id: JobId) -> bool {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let job = state.close(id, now, Outcome::Cancelled);
+        unlock_and_wake(state);
+        let Some(job) = job else { return false };
+        let error = Error::Cancelled { job: job.name.to_string() };
+        tell(vec![(job, error)]);
+        true
+    }
+
+    /// Answers the jobs whose time is over; returns when the next one's will be.
+    pub(crate) fn expire(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let mut failures = Failures::new();
+        let mut state = self.lock();
+        while let Some(&(deadline, id)) = state.deadlines.first()
+            && deadline <= now
+        {
+            if let Some(job) = state.close(id, now, Outcome::Expired) {
+                let after = deadline.saturating_sub(job.submitted);
+                let error = Error::Expired { job: job.name.to_string(), after };
+                failures.push((job, error));
+            }
+        }
+        let next = state.deadlines.first().map(|(deadline, _)| deadline.saturating_sub(now));
+        unlock_and_wake(state);
+        tell(failures);
+        next
+    }
+
+    /// Takes in no job any more; what is there is still worked on.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        unlock_and_wake_all(state);
+    }
+
+    /// Answers every job that is there with [`Error::ShutDown`]; returns how many.
+    pub(crate) fn abort(&self) -> usize {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.is_closed = true;
+        let ids: Vec<JobId> = state.jobs.keys().copied().collect();
+        let failures: Failures = ids
+            .into_iter()
+            .filter_map(|id| state.close(id, now, Outcome::ShutDown))
+            .map(|job| {
+                let error = Error::ShutDown { job: job.name.to_string() };
+                (job, error)
+            })
+            .collect();
+        unlock_and_wake_all(state);
+        let count = failures.len();
+        tell(failures);
+        count
+    }
+
+    /// What to wake when there is an earlier deadline.
+    pub(crate) fn set_timer(&self, timer: Unparker) {
+        self.lock().timer = Some(timer);
+    }
+
+    /// True when no job will ever come.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.is_closed && state.jobs.is_empty()
+    }
+
+    /// All figures, as they are now.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let now = self.clock.now();
+        let state = self.lock();
+        state.figures.snapshot(now, &state.dispatch)
+    }
+
+    fn count(&self, qos: Qos, task: Option<&Task>) {
+        let is_submission = task.is_some_and(|task| task.ended.load == Load::Device);
+        self.begun[qos].fetch_add(u64::from(is_submission), Ordering::Relaxed);
+    }
+
+    pub(crate) fn begun(&self) -> &Arc<Begun> {
+        &self.begun
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the schedule needs to take a task back.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    id: JobId,
+    load: Load,
+    began: Duration,
+    name: Arc<str>,
+}
+
+/// Why a job has its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    Failed,
+    Cancelled,
+    Expired,
+    ShutDown,
+}
+
+impl State {
+    fn take(&mut self, qos: Qos, now: Duration) -> Option<Task> {
+        loop {
+            let (id, load) = self.dispatch.take(qos)?;
+            let task = self.jobs.get_mut(&id).and_then(|job| {
+                let waited = now.saturating_sub(job.submitted);
+                if job.started.replace(job.started.unwrap_or(now)).is_none() {
+                    self.figures.waited(qos, now, waited);
+                }
+                let ended = Ended { id, load, began: now, name: Arc::clone(&job.name) };
+                Some(Task { work: job.work.take()?, ended })
+            });
+            match task {
+                Some(task) => return Some(task),
+                // A job without its work should not be in a queue; then its lane is free again.
+                None => self.dispatch.end(qos, load, Duration::ZERO),
+            }
+        }
+    }
+
+    /// Takes a job out: whoever does that answers it.
+    fn close(&mut self, id: JobId, now: Duration, outcome: Outcome) -> Option<Job> {
+        let job = self.jobs.remove(&id)?;
+        self.dispatch.remove(job.qos, job.place);
+        self.deadlines.remove(&(job.place.deadline, id));
+        self.figures.closed(job.qos, now, outcome, job.worked, now.saturating_sub(job.submitted));
+        Some(job)
+    }
+
+    /// True when it is now the first one.
+    fn adds_deadline(&mut self, deadline: Duration, id: JobId) -> bool {
+        self.deadlines.insert((deadline, id));
+        self.deadlines.first() == Some(&(deadline, id))
+    }
+
+    /// A lane to wake, if one sleeps that would get something.
+    fn wakes(&mut self, qos: Qos) -> Option<Arc<Bell>> {
+        if !self.dispatch.may_start(qos) {
+            return None;
+        }
+        self.idle[qos].pop().map(|(_, bell)| bell)
+    }
+}
