@@ -127,9 +127,8 @@ impl Engine {
         }
         let lanes = self.lanes()?;
         let plan = plan.on(options.qos)?;
-        let threshold = self.inner.schedule.coherence_threshold;
         let inputs = inputs.into_iter().map(Into::into).collect();
-        lanes.submit_plan(plan, inputs, output, options, threshold)
+        lanes.submit_plan(plan, inputs, output, options)
     }
 
     /// Runs an app's own code on a lane: on a thread of the engine's, after more urgent jobs, beside as many others as

@@ -157,7 +157,7 @@ pub use qos::{PerQos, Qos};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
 pub use schedule::{
     JobOptions, Lane, LaneGuard, LaneSnapshot, Latency, QosSnapshot, Samples, ScheduleOptions, ShutDown, Snapshot,
-    Span, Ticket,
+    Span, Ticket, entropy_of_powers, qos_from_entropy, spectral_entropy,
 };
 pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};

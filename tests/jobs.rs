@@ -9,7 +9,7 @@ use crossbeam::channel::bounded;
 use auricle::{
     CustomKernel, Denoise, DeviceChoice, DeviceKind, Engine, EngineOptions, Error, Faulty, FilterMode, FrameShape,
     Gate, Graph, JobOptions, Measure, PerQos, PhiResolvent, PipelineCacheDir, Plan, Qos, RunOutput, ScheduleOptions,
-    ShutDown, Ticket,
+    ShutDown, Ticket, entropy_of_powers, qos_from_entropy, spectral_entropy,
 };
 
 use crate::adapter::{adapter_names, engines, open};
@@ -193,6 +193,81 @@ fn an_urgent_job_overtakes_a_long_one_and_leaves_it_whole() {
         );
         let output = long.wait().expect("it should be done");
         assert_same_output(&output, &expected, &["clean"], &engine.device().name);
+    }
+}
+
+/// Scored by its own filter, a noisy job goes behind one that came later; without a score it does not.
+#[test]
+fn a_job_without_a_signal_goes_behind_the_others() {
+    let order = |coherence_from: Option<&'static str>| {
+        let engine = cpu(ScheduleOptions::default());
+        let plan = engine.compile(&filtered(Gate::default())).expect("the graph should compile");
+        let kept = engine.possession(Qos::Low).expect("there should be a lane");
+        let options =
+            |name: &'static str| JobOptions { coherence_from: coherence_from.map(Into::into), ..job(Qos::Low, name) };
+        let slow: Vec<f32> = (0..256 * 2000).map(|n| (n as f32 * 0.01).sin()).collect();
+        // Hiss: white noise alone scores 0.332, which is above the threshold.
+        let hiss: Vec<f32> = noise(256 * 2000 + 1, 1).windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let noisy = engine.submit(&plan, [hiss], options("noise")).expect("there should be room");
+        let slow = engine.submit(&plan, [slow], options("signal")).expect("there should be room");
+        drop(kept);
+        (noisy.wait().expect("it should be done"), slow.wait().expect("it should be done"));
+        let snapshot = engine.snapshot().expect("there should be one");
+        let low = snapshot.lanes.iter().find(|lane| lane.qos == Qos::Low).expect("there is one");
+        let last = |name: &str| low.spans.iter().rfind(|span| &*span.job == name).expect("it ran").end;
+        (last("signal") < last("noise"), snapshot.qos.low.put_behind)
+    };
+    assert_eq!(order(Some("powers")), (true, 1), "hiss scores less than 0.2");
+    assert_eq!(order(None), (false, 0));
+}
+
+#[test]
+fn what_is_known_of_a_jobs_coherence_counts_from_the_start() {
+    let engine = cpu(ScheduleOptions::default());
+    let plan = slow(&engine, || {});
+    for (qos, coherence, behind) in [
+        (Qos::Low, Some(0.29), 1),
+        (Qos::Low, Some(0.31), 1),
+        (Qos::Low, None, 1),
+        (Qos::Default, Some(0.0), 2),
+        (Qos::High, Some(0.0), 2),
+    ] {
+        let options = JobOptions { coherence, ..job(qos, "scored") };
+        engine.submit(&plan, frames(1), options).expect("there should be room").wait().expect("it should be done");
+        let snapshot = engine.snapshot().expect("there should be one");
+        assert_eq!(snapshot.qos.iter().map(|(_, qos)| qos.put_behind).sum::<u64>(), behind, "{qos} {coherence:?}");
+    }
+    let options = JobOptions { coherence_from: Some("powers".into()), ..JobOptions::default() };
+    let error = engine.submit(&plan, frames(1), options).unwrap_err().to_string();
+    assert!(error.starts_with("the source of coherence is `powers`, but it must be an output"), "{error}");
+}
+
+#[test]
+fn uncertain_signals_are_raised_and_ordered_ones_lowered() {
+    let tone = |len: usize| -> Vec<f32> { (0..len).map(|n| 1e-3 * (n as f32 * 0.3).sin()).collect() };
+    let mixed =
+        |level: f32| -> Vec<f32> { tone(8192).iter().zip(noise(8192, 4)).map(|(x, y)| x + level * y).collect() };
+    for len in [16, 100, 1024, 5000, 48_000] {
+        let entropy = spectral_entropy(&noise(len, 2)).expect("noise is no silence");
+        assert!((0.75..=1.0).contains(&entropy), "{len} samples of noise: {entropy}");
+        assert!(len < 100 || qos_from_entropy(&noise(len, 2)) == Qos::High, "{len} samples of noise");
+        assert!(len < 100 || qos_from_entropy(&tone(len)) == Qos::Low, "{len} samples of a tone");
+    }
+    assert_eq!(qos_from_entropy(&mixed(1e-3)), Qos::Default, "a tone in noise, between the bounds");
+    let loud: Vec<f32> = noise(4096, 2).iter().map(|x| x * 1e38).collect();
+    assert_eq!(qos_from_entropy(&loud), Qos::High);
+    let quiet: Vec<f32> = noise(4096, 2).iter().map(|x| x * 1e-38).collect();
+    assert_eq!(qos_from_entropy(&quiet), Qos::High);
+    for nothing in [&[][..], &[1.0; 15], &[0.0; 2000], &[f32::NAN; 2000], &[f32::INFINITY; 2000]] {
+        assert_eq!((spectral_entropy(nothing), qos_from_entropy(nothing)), (None, Qos::Default));
+    }
+    assert_eq!(entropy_of_powers(&[2.0; 8]), Some(1.0));
+    assert_eq!(entropy_of_powers(&[0.0, 7.0, 0.0]), Some(0.0));
+    let expected = -(0.25_f64 * 0.25_f64.ln() + 0.75 * 0.75_f64.ln()) / 2.0_f64.ln();
+    let actual = entropy_of_powers(&[1.0, 3.0]).expect("there is power");
+    assert!((f64::from(actual) - expected).abs() < 1e-6, "{actual}, {expected}");
+    for bad in [&[1.0][..], &[1.0, -1.0], &[1.0, f32::NAN], &[0.0, 0.0]] {
+        assert_eq!(entropy_of_powers(bad), None);
     }
 }
 

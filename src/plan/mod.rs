@@ -188,6 +188,15 @@ impl Compiled {
         Ok(Batch::new(self.inputs(), inputs, channels, None)?.frames)
     }
 
+    /// Whether an output of this name holds a pair of powers for each frame.
+    pub(crate) fn measures(&self, output: &str) -> bool {
+        let recordings = std::iter::once(&self.first).chain(&self.then).map(Frames::recording);
+        let mut ports = recordings.flat_map(|recording| {
+            recording.outputs.iter().map(|port| (port, recording.buffers[port.buffer].shape.floats()))
+        });
+        ports.any(|(port, floats)| port.name == output && floats.is_multiple_of(2))
+    }
+
     pub(crate) fn cost(&self) -> &CostModel {
         &self.cost
     }

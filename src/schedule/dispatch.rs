@@ -29,6 +29,8 @@ pub(crate) struct Bounds {
     pub(crate) in_flight: usize,
     /// The part of the device's time that `Low` gets while it has work.
     pub(crate) low_floor: f64,
+    /// Jobs that are not `High` go behind the others below this.
+    pub(crate) coherence_threshold: f32,
 }
 
 /// Where a job stands in its queue: the least goes first.
@@ -158,6 +160,11 @@ impl Dispatch {
     /// not count: nobody knows how long that takes.
     fn waits(&self, qos: Qos) -> bool {
         !self.queues[qos].is_empty() && self.busy_lanes[qos] < self.bounds.lanes[qos]
+    }
+
+    /// Whether a job of this coherence goes behind the others of its level.
+    pub(crate) fn puts_behind(&self, qos: Qos, coherence: f32) -> bool {
+        qos != Qos::High && coherence < self.bounds.coherence_threshold
     }
 
     pub(crate) fn waiting(&self, qos: Qos) -> usize {

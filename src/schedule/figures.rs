@@ -33,7 +33,7 @@ pub struct QosSnapshot {
     pub in_flight: usize,
     /// Jobs that came in.
     pub admitted: u64,
-    /// Of these, jobs that went behind the others because they were not coherent.
+    /// How often a job went behind the others because its data were not coherent: when it came, or after a piece of it.
     pub put_behind: u64,
     /// Jobs that were turned away because the queue was full; these never came in.
     pub refused: u64,
@@ -144,9 +144,12 @@ impl Figures {
         Self { qos: PerQos::default(), lanes: PerQos::from_fn(|qos| vec![VecDeque::new(); lanes[qos]]) }
     }
 
-    pub(super) fn admitted(&mut self, qos: Qos, behind: bool) {
+    pub(super) fn admitted(&mut self, qos: Qos) {
         self.qos[qos].counts.admitted += 1;
-        self.qos[qos].counts.put_behind += u64::from(behind);
+    }
+
+    pub(super) fn put_behind(&mut self, qos: Qos) {
+        self.qos[qos].counts.put_behind += 1;
     }
 
     pub(super) fn refused(&mut self, qos: Qos) {

@@ -173,14 +173,12 @@ impl Lanes {
         inputs: Vec<Samples>,
         output: RunOutput,
         options: JobOptions,
-        coherence_threshold: f32,
     ) -> Result<Ticket<RunOutput>> {
-        let JobOptions { qos, name, deadline, channels, coherence } = options;
-        let behind = qos != Qos::High && coherence.is_some_and(|coherence| coherence < coherence_threshold);
+        let JobOptions { qos, name, deadline, channels, coherence, coherence_from } = options;
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
-            let work: Box<dyn Work> = Box::new(PlanJob::new(plan, inputs, channels, output, cell)?);
-            Ok(Arrival { name: Arc::from(name), qos, load: Load::Device, deadline, behind, answer, work })
+            let work: Box<dyn Work> = Box::new(PlanJob::new(plan, inputs, channels, output, coherence_from, cell)?);
+            Ok(Arrival { name: Arc::from(name), qos, load: Load::Device, deadline, coherence, answer, work })
         })
     }
 
@@ -194,7 +192,7 @@ impl Lanes {
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
             let work: Box<dyn Work> = Box::new(OnLane { run, cell });
-            Ok(Arrival { name, qos, load: Load::App, deadline: None, behind: false, answer, work })
+            Ok(Arrival { name, qos, load: Load::App, deadline: None, coherence: None, answer, work })
         })
     }
 

@@ -12,6 +12,8 @@
 
 mod dispatch;
 
+mod entropy;
+
 mod work;
 
 mod submit;
@@ -35,6 +37,7 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::Unparker;
 
 use self::dispatch::{Bounds, Dispatch, JobId, Load, Place};
+pub use self::entropy::{entropy_of_powers, qos_from_entropy, spectral_entropy};
 use self::figures::Figures;
 pub use self::figures::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span};
 use self::lane::Bell;
@@ -84,16 +87,16 @@ pub(crate) struct Arrival {
     pub(crate) load: Load,
     /// From now.
     pub(crate) deadline: Option<Duration>,
-    /// Below the threshold of coherence.
-    pub(crate) behind: bool,
+    /// How far its data are a signal, as far as anybody knows.
+    pub(crate) coherence: Option<f32>,
     pub(crate) answer: Arc<dyn Answer>,
     pub(crate) work: Box<dyn Work>,
 }
 
 /// How a lane got on with a task.
 pub(crate) enum Progress {
-    /// There is more to do.
-    More(Box<dyn Work>),
+    /// There is more to do; and how far the data were a signal, if that was measured.
+    More(Box<dyn Work>, Option<f32>),
     /// All is done; this hands over the answer.
     Done(Box<dyn FnOnce() + Send>),
     /// It failed, and there will be no answer but this.
@@ -207,7 +210,8 @@ impl Schedule {
     pub(crate) fn admit(&self, arrival: Arrival) -> Result<JobId> {
         let now = self.clock.now();
         let mut state = self.lock();
-        let Arrival { name, qos, load, deadline, behind, answer, work } = arrival;
+        let Arrival { name, qos, load, deadline, coherence, answer, work } = arrival;
+        let behind = coherence.is_some_and(|coherence| state.dispatch.puts_behind(qos, coherence));
         if state.is_closed {
             return Err(Error::ShutDown { job: name.to_string() });
         }
@@ -219,7 +223,10 @@ impl Schedule {
             return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.per_job(qos) });
         };
         state.next_id += 1;
-        state.figures.admitted(qos, behind);
+        state.figures.admitted(qos);
+        if behind {
+            state.figures.put_behind(qos);
+        }
         let work = Some(work);
         let job = Job { name, qos, load, place, answer, work, submitted: now, started: None, worked: Duration::ZERO };
         state.jobs.insert(id, job);
@@ -249,7 +256,8 @@ impl Schedule {
     pub(crate) fn end(&self, lane: LaneId, ended: &Ended, progress: Progress) -> Option<Task> {
         let now = self.clock.now();
         let took = now.saturating_sub(ended.began);
-        let mut state = self.lock();
+        let mut guard = self.lock();
+        let state = &mut *guard;
         state.dispatch.end(lane.qos, ended.load, took);
         state.figures.worked(lane, ended, now);
         let mut answer: Option<Box<dyn FnOnce() + Send>> = None;
@@ -258,8 +266,15 @@ impl Schedule {
         if let Some(job) = state.jobs.get_mut(&ended.id) {
             job.worked += took;
             match progress {
-                Progress::More(work) => {
+                Progress::More(work, coherence) => {
                     job.work = Some(work);
+                    if let Some(coherence) = coherence {
+                        let behind = state.dispatch.puts_behind(lane.qos, coherence);
+                        if behind && !job.place.behind {
+                            state.figures.put_behind(lane.qos);
+                        }
+                        job.place.behind = behind;
+                    }
                     let (load, place) = (job.load, job.place);
                     state.dispatch.put_back(ended.id, lane.qos, load, place);
                 }
@@ -274,7 +289,7 @@ impl Schedule {
         }
         let next = state.take(lane.qos, now);
         self.count(lane.qos, next.as_ref());
-        unlock_and_wake(state);
+        unlock_and_wake(guard);
         answer.into_iter().for_each(outside);
         tell(failures);
         next

@@ -16,6 +16,7 @@ use crate::memory::HostBuffer;
 use crate::plan::{Compiled, CostModel, Session};
 use crate::qos::{PerQos, Qos};
 use crate::recording::results::RunOutput;
+use crate::stage::filter::measure;
 
 /// How the scheduler shares the device.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,7 +76,13 @@ impl ScheduleOptions {
             return Err(Error::setting("the threshold of coherence", "no number", "it must be one"));
         }
         let in_flight = self.submissions_in_flight(kind);
-        Ok(Bounds { capacity: self.capacity, lanes: self.lanes, in_flight, low_floor: self.low_floor })
+        Ok(Bounds {
+            capacity: self.capacity,
+            lanes: self.lanes,
+            in_flight,
+            low_floor: self.low_floor,
+            coherence_threshold: self.coherence_threshold,
+        })
     }
 
     pub(crate) fn submissions_in_flight(&self, kind: DeviceKind) -> usize {
@@ -102,11 +109,21 @@ pub struct JobOptions {
     /// How far its data are a signal rather than noise, 0 to 1, as [`crate::Measure::Coherence`] tells of an earlier part
     /// of them. Below the [threshold](ScheduleOptions::coherence_threshold), the job goes behind the others.
     pub coherence: Option<f32>,
+    /// The output in which a filter of the plan puts the powers that it measures for [`crate::Measure::Coherence`]: then
+    /// each piece of the job tells its coherence, and the next one takes its place accordingly.
+    pub coherence_from: Option<Cow<'static, str>>,
 }
 
 impl Default for JobOptions {
     fn default() -> Self {
-        Self { qos: Qos::Default, name: Cow::Borrowed("job"), deadline: None, channels: 1, coherence: None }
+        Self {
+            qos: Qos::Default,
+            name: Cow::Borrowed("job"),
+            deadline: None,
+            channels: 1,
+            coherence: None,
+            coherence_from: None,
+        }
     }
 }
 
@@ -182,6 +199,8 @@ pub(crate) struct PlanJob {
     cell: Arc<AnswerCell<RunOutput>>,
     /// What the result is put into.
     output: RunOutput,
+    /// Which output tells its coherence.
+    coherence_from: Option<Cow<'static, str>>,
     pieces: Option<Pieces>,
 }
 
@@ -193,12 +212,17 @@ impl PlanJob {
         inputs: Vec<Samples>,
         channels: usize,
         mut output: RunOutput,
+        coherence_from: Option<Cow<'static, str>>,
         cell: Arc<AnswerCell<RunOutput>>,
     ) -> Result<Self> {
+        if let Some(name) = coherence_from.as_deref().filter(|name| !plan.measures(name)) {
+            let expected = "it must be an output of pairs of powers, as `<filter>.powers` is";
+            return Err(Error::setting("the source of coherence", format!("`{name}`"), expected));
+        }
         let slices: Vec<&[f32]> = inputs.iter().map(|samples| &**samples).collect();
         let frames = plan.frames_of(&slices, channels)?;
         output.make_dense();
-        Ok(Self { plan, inputs, channels, frames, cell, output, pieces: None })
+        Ok(Self { plan, inputs, channels, frames, cell, output, coherence_from, pieces: None })
     }
 
     fn done(self: Box<Self>) -> Progress {
@@ -229,8 +253,11 @@ impl PlanJob {
         if pieces.first_channel == self.channels {
             return self.done();
         }
+        let powers = self.coherence_from.as_deref().and_then(|name| pieces.part.dense(name));
+        #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
+        let coherence = powers.and_then(measure::coherence).map(|coherence| coherence as f32);
         self.pieces = Some(pieces);
-        Progress::More(self)
+        Progress::More(self, coherence)
     }
 }
 

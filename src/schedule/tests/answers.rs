@@ -101,8 +101,13 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let bounds =
-            Bounds { capacity: PerQos { high: 3, default: 4, low: 2 }, lanes: LANES, in_flight: 2, low_floor: 0.1 };
+        let bounds = Bounds {
+            capacity: PerQos { high: 3, default: 4, low: 2 },
+            lanes: LANES,
+            in_flight: 2,
+            low_floor: 0.1,
+            coherence_threshold: 0.3,
+        };
         Self {
             schedule: Schedule::new(Clock::Manual(AtomicU64::new(0)), bounds),
             bell: Arc::new(Bell::new(Parker::new().unparker().clone())),
@@ -154,7 +159,7 @@ impl House {
             qos,
             load: if is_app { Load::App } else { Load::Device },
             deadline: deadline.map(Duration::from_millis),
-            behind,
+            coherence: behind.then_some(0.1),
             answer: Arc::clone(&answers) as _,
             work: Box::new(NoWork),
         };
@@ -173,7 +178,7 @@ impl House {
         let answers = self.jobs.iter().find(|(id, _, _)| *id == ended.id).map(|(_, _, answers)| Arc::clone(answers));
         let answers = answers.expect("a lane should work on what was admitted");
         let progress = match step {
-            Step::More => Progress::More(work),
+            Step::More => Progress::More(work, Some(0.2)),
             Step::Done => Progress::Done(Box::new(move || {
                 answers.results.fetch_add(1, Ordering::Relaxed);
             })),

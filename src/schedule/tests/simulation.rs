@@ -64,6 +64,7 @@ pub(super) fn bounds(in_flight: usize, low_floor: f64) -> Bounds {
         lanes: PerQos { high: 2, default: 2, low: 1 },
         in_flight,
         low_floor,
+        coherence_threshold: 0.3,
     }
 }
 
