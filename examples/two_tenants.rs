@@ -15,12 +15,13 @@ use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent
 const FRAME_LEN: usize = 1024;
 /// A minute of four recordings.
 const BACKGROUND_FRAMES: usize = 4 * 1024;
-/// 32 channels of 64 ms each.
+/// 64 channels of 4 frames each.
 const URGENT_FRAMES: usize = 256;
 const PERIOD: Duration = Duration::from_millis(10);
 
 fn main() -> auricle::Result<()> {
-    let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(5.0);
+    let seconds: f64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(5.0);
+    let seconds = seconds.clamp(0.1, 3600.0);
     let time = Duration::from_secs_f64(seconds);
     let engine = Engine::open(&EngineOptions::default())?;
     let graph = Graph::new()

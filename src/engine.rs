@@ -76,7 +76,8 @@ impl Engine {
 
     /// Asks for a run of a plan on whole signals: for each input the frames of every channel, channel after channel. The
     /// answer equals that of [`Plan::run`] to the bit; a job that is not `High` may be done in pieces, between which more
-    /// urgent ones come in.
+    /// urgent ones come in. (With a denoiser, pieces may change the last bits: how a network's hops are cut into calls
+    /// changes the order of sums.)
     ///
     /// ```
     /// use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Qos};
@@ -146,8 +147,9 @@ impl Engine {
         self.lanes()?.run_on_lane(qos, Arc::from(name), |lane| Ok(run(lane)))
     }
 
-    /// Waits for a lane of a level, and keeps it until the guard is dropped: for an app with kernels of its own, which then
-    /// has the level's device and command queue to itself as far as lanes go. Code on a lane that asks for another one of
+    /// Waits for a lane of a level, and keeps it until the guard is dropped: for an app with kernels of its own. What it
+    /// submits goes into the level's command queue, which it shares with the level's other lanes, if there are any;
+    /// [`ScheduleOptions::lanes`] says how many. Code on a lane that asks for another one of
     /// its own level may wait for itself.
     ///
     /// # Errors
@@ -170,12 +172,13 @@ impl Engine {
     }
 
     /// Ends the engine's threads: takes no more jobs, and waits so long at most for those that are there. Returns how many
-    /// were given up, each of which is answered with [`Error::ShutDown`].
+    /// were given up, each of which is answered with [`Error::ShutDown`]. Called on a lane it does not wait, and gives up all
+    /// jobs, its own included.
     ///
     /// Dropping the last clone of an engine aborts too.
     pub fn shutdown(&self, how: ShutDown, grace: Duration) -> usize {
-        let lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        lanes.map_or(0, |lanes| lanes.shut_down(how, grace))
+        // An engine without lanes gets some first, so that they refuse what comes later.
+        self.lanes().map_or(0, |lanes| lanes.shut_down(how, grace))
     }
 
     /// The lanes, started when they are first asked for.

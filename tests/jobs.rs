@@ -176,49 +176,58 @@ fn denoising_jobs_give_what_runs_give() {
 #[test]
 fn an_urgent_job_overtakes_a_long_one_and_leaves_it_whole() {
     for engine in engines() {
-        let plan = engine.compile(&filtered(Gate::default())).expect("the graph should compile");
+        // A quarter of a second and more.
+        let (plan, length) = match engine.device().kind {
+            DeviceKind::Cpu => (slow(engine, || std::thread::sleep(MS / 10)), 4000),
+            _ => (engine.compile(&filtered(Gate::default())).expect("the graph should compile"), 20_000),
+        };
         Qos::ALL.into_iter().for_each(|qos| plan.prepare(qos).expect("it should be prepared"));
-        let samples = noise(256 * 4000, 3);
-        let expected = plan.run(&[&samples], 1).expect("it should run");
-        let mut long = engine.submit(&plan, vec![samples], job(Qos::Low, "long")).expect("there should be room");
+        let frame_len = plan.inputs()[0].1.floats();
+        let samples = noise(frame_len * length, 3);
+        let mut long = engine.submit(&plan, [samples.clone()], job(Qos::Low, "long")).expect("there should be room");
         for _ in 0..5 {
-            let short = engine.submit(&plan, vec![noise(256, 4)], job(Qos::High, "short"));
+            let short = engine.submit(&plan, [noise(frame_len, 4)], job(Qos::High, "short"));
             let short = short.expect("there should be room").wait().expect("it should be done");
             assert_eq!(short.frames(), 1);
         }
-        assert!(
-            long.try_result().is_none(),
-            "five short jobs were done before the long one on {}",
-            engine.device().name
-        );
+        assert!(long.try_result().is_none(), "five short jobs were done before a long one on {}", engine.device().name);
         let output = long.wait().expect("it should be done");
-        assert_same_output(&output, &expected, &["clean"], &engine.device().name);
+        let expected = plan.run(&[&samples], 1).expect("it should run");
+        let outputs: &[&str] = if engine.device().kind == DeviceKind::Cpu { &["out"] } else { &["clean"] };
+        assert_same_output(&output, &expected, outputs, &engine.device().name);
     }
 }
 
 /// Scored by its own filter, a noisy job goes behind one that came later; without a score it does not.
 #[test]
 fn a_job_without_a_signal_goes_behind_the_others() {
-    let order = |coherence_from: Option<&'static str>| {
+    for (coherence_from, goes_behind) in [(Some("powers"), true), (None, false)] {
         let engine = cpu(ScheduleOptions::default());
         let plan = engine.compile(&filtered(Gate::default())).expect("the graph should compile");
         let kept = engine.possession(Qos::Low).expect("there should be a lane");
         let options =
             |name: &'static str| JobOptions { coherence_from: coherence_from.map(Into::into), ..job(Qos::Low, name) };
-        let slow: Vec<f32> = (0..256 * 2000).map(|n| (n as f32 * 0.01).sin()).collect();
         // Hiss: white noise alone scores 0.332, which is above the threshold.
-        let hiss: Vec<f32> = noise(256 * 2000 + 1, 1).windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let noisy = engine.submit(&plan, [hiss], options("noise")).expect("there should be room");
+        let hiss: Vec<f32> = noise(256 * 4000 + 1, 1).windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let slow: Vec<f32> = (0..256 * 4000).map(|n| (n as f32 * 0.01).sin()).collect();
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let hiss = engine.submit(&plan, [hiss], options("hiss")).expect("there should be room");
         let slow = engine.submit(&plan, [slow], options("signal")).expect("there should be room");
         drop(kept);
-        (noisy.wait().expect("it should be done"), slow.wait().expect("it should be done"));
-        let snapshot = engine.snapshot().expect("there should be one");
-        let low = snapshot.lanes.iter().find(|lane| lane.qos == Qos::Low).expect("there is one");
-        let last = |name: &str| low.spans.iter().rfind(|span| &*span.job == name).expect("it ran").end;
-        (last("signal") < last("noise"), snapshot.qos.low.put_behind)
-    };
-    assert_eq!(order(Some("powers")), (true, 1), "hiss scores less than 0.2");
-    assert_eq!(order(None), (false, 0));
+        std::thread::scope(|scope| {
+            for (name, ticket) in [("hiss", hiss), ("signal", slow)] {
+                let order = Arc::clone(&order);
+                scope.spawn(move || {
+                    ticket.wait().expect("it should be done");
+                    order.lock().unwrap().push(name);
+                });
+            }
+        });
+        let expected = if goes_behind { ["signal", "hiss"] } else { ["hiss", "signal"] };
+        assert_eq!(*order.lock().unwrap(), expected, "{coherence_from:?}");
+        let put_behind = engine.snapshot().expect("there should be one").qos.low.put_behind;
+        assert_eq!(put_behind > 0, goes_behind);
+    }
 }
 
 #[test]
@@ -274,31 +283,28 @@ fn uncertain_signals_are_raised_and_ordered_ones_lowered() {
 #[test]
 fn a_job_expires_on_time_though_the_device_is_busy() {
     let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(400 * MS));
-    let busy = engine.submit(&plan, frames(1), job(Qos::High, "busy")).expect("there should be room");
-    let other = engine.submit(&plan, frames(1), job(Qos::High, "busy too")).expect("there should be room");
-    let running = JobOptions { deadline: Some(30 * MS), ..job(Qos::Default, "late") };
+    let plan = slow(&engine, || std::thread::sleep(1500 * MS));
+    let mut busy = engine.submit(&plan, frames(1), job(Qos::High, "busy")).expect("there should be room");
+    let late = JobOptions { deadline: Some(30 * MS), ..job(Qos::Default, "late") };
     let start = Instant::now();
-    let error = engine.submit(&plan, frames(1), running).expect("there should be room").wait().unwrap_err();
-    let waited = start.elapsed();
+    let error = engine.submit(&plan, frames(1), late).expect("there should be room").wait().unwrap_err();
+    assert!(start.elapsed() >= 30 * MS, "not before its time: {:?}", start.elapsed());
+    assert!(busy.try_result().is_none(), "nor when the device is free again: {:?}", start.elapsed());
     assert!(matches!(&error, Error::Expired { job, after } if job == "late" && *after == 30 * MS), "{error}");
-    assert!((30 * MS..200 * MS).contains(&waited), "answered after {waited:?}");
     busy.wait().expect("it should be done");
-    other.wait().expect("it should be done");
     let snapshot = engine.snapshot().expect("there should be one");
-    assert_eq!(snapshot.qos.default.expired, 1);
-    assert_eq!(snapshot.qos.high.done, 2);
+    assert_eq!((snapshot.qos.default.expired, snapshot.qos.high.done), (1, 1));
 }
 
 #[test]
 fn a_job_expires_while_a_lane_works_on_it() {
     let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(300 * MS));
+    let plan = slow(&engine, || std::thread::sleep(1500 * MS));
     let options = JobOptions { deadline: Some(20 * MS), ..job(Qos::High, "slow") };
     let start = Instant::now();
     let error = engine.submit(&plan, frames(1), options).expect("there should be room").wait().unwrap_err();
     assert!(matches!(error, Error::Expired { .. }), "{error}");
-    assert!(start.elapsed() < 200 * MS, "it did not wait for the device");
+    assert!(start.elapsed() < 1400 * MS, "it did not wait for the device");
     // The lane comes back.
     let next = engine.submit(&plan, frames(1), job(Qos::High, "next")).expect("there should be room");
     next.wait().expect("it should be done");
@@ -326,7 +332,7 @@ fn cancelled_jobs_are_answered_at_once_and_the_rest_of_them_is_not_done() {
     }
     let next = engine.submit(&plan, frames(1), job(Qos::Low, "next")).expect("there should be room");
     next.wait().expect("the lane is free");
-    assert!(*done.lock().unwrap() < 200, "of 2000 frames");
+    assert!(*done.lock().unwrap() < 1000, "of 2000 frames");
     assert_eq!(engine.snapshot().expect("there should be one").qos.low.cancelled, 2);
 }
 
@@ -428,6 +434,39 @@ fn full_queues_refuse_and_say_when_to_come_back() {
     waiting.wait().expect("it should be done");
     engine.run_on_lane(Qos::Low, "comes back", |_| ()).expect("there should be room").wait().expect("done");
     assert_eq!(engine.snapshot().expect("there should be one").qos.low.refused, 1);
+}
+
+/// What a refused job holds may come straight back when it is dropped.
+#[test]
+fn a_refused_job_is_let_go_where_it_may_do_anything() {
+    struct Asks(Engine);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.snapshot().expect("there should be one");
+        }
+    }
+    let capacity = PerQos { high: 9, default: 9, low: 1 };
+    let engine = cpu(ScheduleOptions { capacity, ..ScheduleOptions::default() });
+    let kept = engine.possession(Qos::Low).expect("there should be a lane");
+    let _waits = engine.run_on_lane(Qos::Low, "waits", |_| ()).expect("there should be room for one");
+    let asks = Asks(engine.clone());
+    let refused = engine.run_on_lane(Qos::Low, "refused", move |_| drop(asks));
+    assert!(matches!(refused, Err(Error::QueueFull { .. })));
+    drop(kept);
+}
+
+#[test]
+fn an_engine_can_be_shut_down_before_its_first_job_and_by_one() {
+    let engine = cpu(ScheduleOptions::default());
+    assert_eq!(engine.shutdown(ShutDown::Drain, LONG), 0);
+    assert!(matches!(engine.run_on_lane(Qos::High, "late", |_| ()), Err(Error::ShutDown { .. })));
+
+    let engine = cpu(ScheduleOptions::default());
+    let inside = engine.clone();
+    let job = engine.run_on_lane(Qos::High, "ends all", move |_| inside.shutdown(ShutDown::Drain, LONG));
+    let start = Instant::now();
+    assert!(matches!(job.expect("there should be room").wait(), Err(Error::ShutDown { .. })));
+    assert!(start.elapsed() < LONG / 2, "it should not wait for itself");
 }
 
 #[test]
@@ -534,15 +573,21 @@ fn options_out_of_range_are_refused_by_name() {
 fn a_faulty_frame_is_named_as_a_run_names_it() {
     let gate = Gate { faulty: Faulty::Reject, ..Gate::default() };
     for engine in engines() {
+        // Nothing is known of how long its pieces take: so the first ones are short.
         let plan = engine.compile(&filtered(gate)).expect("the graph should compile");
-        let mut samples = noise(256 * 120 * 3, 6);
-        samples[256 * (2 * 120 + 77) + 13] = f32::NAN;
-        let expected = plan.run(&[&samples], 3).unwrap_err().to_string();
-        assert!(expected.starts_with("channel 2, frame 77: "), "{expected}");
-        for qos in Qos::ALL {
-            let options = JobOptions { channels: 3, ..job(qos, "faulty") };
-            let ticket = engine.submit(&plan, vec![samples.clone()], options).expect("there should be room");
-            assert_eq!(ticket.wait().unwrap_err().to_string(), expected, "{qos} on {}", engine.device().name);
+        for (channels, length, channel, frame) in
+            [(3, 120, 2, 77), (1, 90, 0, 0), (20, 2, 3, 0), (257, 1, 9, 0), (2, 50, 1, 49)]
+        {
+            let mut samples = noise(256 * length * channels, 6);
+            samples[256 * (channel * length + frame) + 13] = f32::NAN;
+            let expected = plan.run(&[&samples], channels).unwrap_err().to_string();
+            assert!(expected.starts_with(&format!("channel {channel}, frame {frame}: ")), "{expected}");
+            for qos in Qos::ALL {
+                let options = JobOptions { channels, ..job(qos, "faulty") };
+                let ticket = engine.submit(&plan, vec![samples.clone()], options).expect("there should be room");
+                let what = format!("{channels} x {length}, {qos} on {}", engine.device().name);
+                assert_eq!(ticket.wait().unwrap_err().to_string(), expected, "{what}");
+            }
         }
     }
 }

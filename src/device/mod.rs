@@ -25,7 +25,7 @@ use crate::stage::denoise::network::{Network, NetworkOptions};
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub use gpu::PipelineCacheDir;
-pub(crate) use host::decide_rows;
+pub(crate) use host::{decide_rows, refuse_faulty};
 pub(crate) use processor::Processor;
 
 /// A processor that can run recordings.

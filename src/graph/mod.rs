@@ -8,7 +8,7 @@ pub(crate) mod limits;
 
 use crate::frame::FrameShape;
 use crate::stage::denoise::Denoise;
-use crate::stage::filter::PhiResolvent;
+use crate::stage::filter::{Measure, PhiResolvent};
 use crate::stage::gate::Gate;
 
 pub(crate) use custom::gather_kernel;
@@ -91,6 +91,17 @@ impl Graph {
     #[must_use]
     pub fn output(self, name: &str, source: &str) -> Self {
         self.node(name, &[source], NodeKind::Output)
+    }
+
+    /// Outputs that hold what a filter measured for its coherence.
+    pub(crate) fn coherence_outputs(&self) -> Vec<String> {
+        let measures =
+            |node: &Node| matches!(&node.kind, NodeKind::Filter(filter) if filter.measure == Measure::Coherence);
+        let powers: Vec<String> =
+            self.nodes.iter().filter(|node| measures(node)).map(|node| format!("{}.powers", node.name)).collect();
+        let is_of_them = |node: &&Node| node.sources.first().is_some_and(|source| powers.contains(source));
+        let outputs = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Output));
+        outputs.filter(is_of_them).map(|node| node.name.clone()).collect()
     }
 
     fn node(mut self, name: &str, sources: &[&str], kind: NodeKind) -> Self {

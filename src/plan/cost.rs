@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Frames of the first piece, of which nobody knows anything.
 const FIRST_FRAMES: usize = 16;
-/// Powers of two up to 2^31 frames.
+/// Sizes are powers of two, up to 2^31 frames.
 const BUCKETS: usize = 32;
 /// Times that a generation of one size holds; two generations count.
 const GENERATION: usize = 512;
@@ -49,7 +49,7 @@ impl CostModel {
             let mut pieces = self.lock();
             pieces.count += 1;
             let count = pieces.count;
-            pieces.sizes[bucket(frames)].learn(took, count);
+            pieces.sizes[size_of(frames)].learn(took, count);
         }
     }
 
@@ -81,9 +81,9 @@ impl CostModel {
     }
 }
 
-/// The smallest power of two that holds the frames.
-fn bucket(frames: usize) -> usize {
-    (frames.next_power_of_two().trailing_zeros() as usize).min(BUCKETS - 1)
+/// The largest power of two that is no more than the frames: so nothing vouches for a larger piece.
+fn size_of(frames: usize) -> usize {
+    (frames.max(1).ilog2() as usize).min(BUCKETS - 1)
 }
 
 impl Pieces {
@@ -115,7 +115,9 @@ impl Times {
         }
         self.now.push(took);
         self.high = self.high.max(Some(took));
-        if self.now.len().is_multiple_of(LOOK_EVERY) || self.now.len() + self.before.len() < LOOK_EVERY {
+        // A time that is not usual is looked at once: the next piece must not be of this size for want of a look.
+        let is_unusual = self.usual.is_some_and(|usual| took > usual);
+        if is_unusual || self.now.len().is_multiple_of(LOOK_EVERY) || self.now.len() + self.before.len() < LOOK_EVERY {
             let mut all = [self.now.as_slice(), self.before.as_slice()].concat();
             all.sort_unstable();
             let at = |thousandths: usize| all.get((all.len() * thousandths / 1000).min(all.len() - 1)).copied();

@@ -97,6 +97,10 @@ impl FramesSession {
             let held_back = batch.rows() - 1;
             batch.emit = self.first_pending().min(held_back)..held_back;
         }
+        if batch.emit.is_empty() {
+            // Frames are looked at when they, or their neighbours, come out; these do not yet, and must not slip through.
+            self.refuse_faulty(frames, &batch).map_err(|error| self.since_start(frames, error))?;
+        }
         frames.run_batch(&batch, output).map_err(|error| self.since_start(frames, error))?;
         let history = self.next_history(frames, &batch);
         self.pushed += batch.frames as u64;
@@ -113,6 +117,17 @@ impl FramesSession {
         }
         frames.run_batch(&batch, output)?;
         *self = frames.session(self.channels);
+        Ok(())
+    }
+
+    fn refuse_faulty(&self, frames: &Frames, batch: &Batch<'_>) -> Result<()> {
+        let rows = CONTEXT_LEN..batch.rows();
+        let mut states = Vec::new();
+        for channel in 0..self.channels {
+            states.clear();
+            crate::device::decide_rows(&frames.recording, self.level, batch, channel, rows.clone(), &mut states);
+            crate::device::refuse_faulty(&frames.recording, batch, channel, rows.start, &states)?;
+        }
         Ok(())
     }
 

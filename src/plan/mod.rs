@@ -57,6 +57,8 @@ pub(crate) struct Compiled {
     _network: Mutex<Option<Box<dyn Network>>>,
     then: Option<Frames>,
     latency_frames: usize,
+    /// Outputs that hold what a filter measured for its coherence.
+    coherence_outputs: Vec<String>,
     /// How long pieces of jobs take.
     cost: CostModel,
 }
@@ -172,6 +174,7 @@ impl Compiled {
             _network: Mutex::new(network),
             then,
             latency_frames,
+            coherence_outputs: graph.coherence_outputs(),
             cost: CostModel::default(),
         })
     }
@@ -188,13 +191,9 @@ impl Compiled {
         Ok(Batch::new(self.inputs(), inputs, channels, None)?.frames)
     }
 
-    /// Whether an output of this name holds a pair of powers for each frame.
-    pub(crate) fn measures(&self, output: &str) -> bool {
-        let recordings = std::iter::once(&self.first).chain(&self.then).map(Frames::recording);
-        let mut ports = recordings.flat_map(|recording| {
-            recording.outputs.iter().map(|port| (port, recording.buffers[port.buffer].shape.floats()))
-        });
-        ports.any(|(port, floats)| port.name == output && floats.is_multiple_of(2))
+    /// Whether an output of this name holds what a filter measured for its coherence.
+    pub(crate) fn measures_coherence(&self, output: &str) -> bool {
+        self.coherence_outputs.iter().any(|name| name == output)
     }
 
     pub(crate) fn cost(&self) -> &CostModel {

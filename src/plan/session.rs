@@ -142,7 +142,8 @@ impl Session {
         denoising.take_denoised(&plan)
     }
 
-    fn end(&mut self, output: &mut RunOutput) -> Result<()> {
+    /// Gives back the frames that were held back. It has to be the last thing that is asked of the session.
+    pub(crate) fn end(&mut self, output: &mut RunOutput) -> Result<()> {
         let plan = Arc::clone(&self.plan);
         let Some(denoising) = &mut self.denoising else { return self.first.finish(&plan.first, output) };
         self.first.finish(&plan.first, &mut denoising.first_output)?;

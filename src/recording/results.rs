@@ -193,6 +193,7 @@ impl RunOutput {
         self.frames = batch.emit.len();
         self.chunk_frames = chunk_frames.max(1);
         self.in_place = false;
+        self.hop_times.clear();
         self.states.clear();
         self.states.resize(frames, FrameState::Quiet);
         let place_of = |buffer: usize| match recording.buffers[buffer].place {

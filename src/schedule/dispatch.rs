@@ -7,7 +7,8 @@
 //!            end:  what it took counts towards the floor of `Low`
 //! ```
 //!
-//! Let `d` be the submissions that may be in flight and `S` the longest piece of a job that is not `High`. A `High` job
+//! Let `d` be the submissions that may be in flight, which the device does in the order in which they come, and `S` the
+//! longest piece of a job that is not `High`. A `High` job
 //! that needs `C` itself and finds `High` work of `H` before it is done after at most `d S + H + C`. Where `High` jobs leave
 //! `Low` less than its floor, the floor comes between: one more `S` for each `S / floor` of service.
 
@@ -25,7 +26,7 @@ pub(crate) struct Bounds {
     /// Jobs that wait, at most.
     pub(crate) capacity: PerQos<usize>,
     pub(crate) lanes: PerQos<usize>,
-    /// Submissions on the device that a job which is not `High` may bring the total to.
+    /// Submissions on the device at once: of `High` jobs, and of all the others.
     pub(crate) in_flight: usize,
     /// The part of the device's time that `Low` gets while it has work.
     pub(crate) low_floor: f64,
@@ -119,7 +120,7 @@ impl Dispatch {
     pub(crate) fn end(&mut self, qos: Qos, load: Load, took: Duration) {
         self.busy_lanes[qos] -= 1;
         if load == Load::Device {
-            let low_waits = !self.queues.low.is_empty() || self.in_flight.low > 0;
+            let low_waits = self.waits(Qos::Low) || self.in_flight.low > 0;
             self.in_flight[qos] -= 1;
             self.floor.served(qos, took, low_waits);
         }
@@ -131,11 +132,15 @@ impl Dispatch {
         if self.busy_lanes[qos] >= self.bounds.lanes[qos] {
             return false;
         }
-        if qos == Qos::High || *load == Load::App {
+        if *load == Load::App {
             return true;
         }
+        if qos == Qos::High {
+            return self.in_flight.high < self.bounds.in_flight;
+        }
+        let background = self.in_flight.default + self.in_flight.low;
         if qos == Qos::Low && self.in_flight.low == 0 && self.floor.is_overdue() {
-            return true;
+            return background < self.bounds.in_flight;
         }
         let total: usize = self.in_flight.iter().map(|(_, count)| count).sum();
         total < self.bounds.in_flight && !self.more_urgent(qos)
@@ -187,6 +192,8 @@ struct Floor {
 
 /// What `Low` got more than this many seconds of service ago is forgotten.
 const CREDIT: f64 = 1.0;
+/// What it did not get for more than this many is not made up for.
+const DEBT: f64 = 1.0;
 /// So many seconds of service `Low` waits for a moment without a `High` job.
 const PATIENCE: f64 = 0.25;
 
@@ -206,7 +213,7 @@ impl Floor {
             // Who has nothing to do is owed nothing.
             self.owed = self.owed.min(0.0);
         }
-        self.owed = self.owed.max(-self.share * CREDIT);
+        self.owed = self.owed.clamp(-self.share * CREDIT, self.share * DEBT);
     }
 
     fn is_due(&self) -> bool {

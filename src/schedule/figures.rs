@@ -7,7 +7,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::dispatch::Dispatch;
-use super::{Ended, LaneId, Outcome};
+use super::{Ended, Job, LaneId, Outcome};
 use crate::qos::{PerQos, Qos};
 
 /// The engine at one moment.
@@ -82,7 +82,7 @@ pub struct LaneSnapshot {
     pub index: usize,
     /// The part of the last second in which it was busy, 0 to 1.
     pub occupancy: f64,
-    /// What it did last, oldest first.
+    /// What it did last, oldest first; what it does now ends with the snapshot.
     pub spans: Vec<Span>,
 }
 
@@ -126,7 +126,14 @@ const OCCUPANCY_WINDOW: Duration = Duration::from_secs(1);
 
 pub(super) struct Figures {
     qos: PerQos<QosFigures>,
-    lanes: PerQos<Vec<VecDeque<Span>>>,
+    lanes: PerQos<Vec<LaneFigures>>,
+}
+
+#[derive(Clone, Default)]
+struct LaneFigures {
+    spans: VecDeque<Span>,
+    /// What it works on, and since when.
+    now: Option<(Arc<str>, Duration)>,
 }
 
 #[derive(Default)]
@@ -135,13 +142,14 @@ struct QosFigures {
     queue: Rolling,
     compute: Rolling,
     total: Rolling,
-    /// What a job takes of a lane, smoothed, in seconds.
-    per_job: f64,
+    /// Seconds from one answer to the next while there are jobs, smoothed.
+    between_answers: Option<f64>,
+    answered_at: Duration,
 }
 
 impl Figures {
     pub(super) fn new(lanes: &PerQos<usize>) -> Self {
-        Self { qos: PerQos::default(), lanes: PerQos::from_fn(|qos| vec![VecDeque::new(); lanes[qos]]) }
+        Self { qos: PerQos::default(), lanes: PerQos::from_fn(|qos| vec![LaneFigures::default(); lanes[qos]]) }
     }
 
     pub(super) fn admitted(&mut self, qos: Qos) {
@@ -160,16 +168,24 @@ impl Figures {
         self.qos[qos].queue.record(now, waited);
     }
 
+    pub(super) fn begins(&mut self, lane: LaneId, ended: &Ended) {
+        if let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) {
+            figures.now = Some((Arc::clone(&ended.name), ended.began));
+        }
+    }
+
     pub(super) fn worked(&mut self, lane: LaneId, ended: &Ended, now: Duration) {
-        let Some(spans) = self.lanes[lane.qos].get_mut(lane.index) else { return };
+        let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) else { return };
+        figures.now = None;
+        let spans = &mut figures.spans;
         if spans.len() == SPANS {
             spans.pop_front();
         }
         spans.push_back(Span { job: Arc::clone(&ended.name), begin: ended.began, end: now });
     }
 
-    pub(super) fn closed(&mut self, qos: Qos, now: Duration, outcome: Outcome, worked: Duration, total: Duration) {
-        let figures = &mut self.qos[qos];
+    pub(super) fn closed(&mut self, job: &Job, now: Duration, outcome: Outcome) {
+        let figures = &mut self.qos[job.qos];
         let counts = &mut figures.counts;
         *match outcome {
             Outcome::Done => &mut counts.done,
@@ -179,15 +195,17 @@ impl Figures {
             Outcome::ShutDown => &mut counts.shut_down,
         } += 1;
         if outcome == Outcome::Done {
-            figures.compute.record(now, worked);
-            figures.total.record(now, total);
-            figures.per_job += (worked.as_secs_f64() - figures.per_job) / 16.0;
+            figures.compute.record(now, job.worked);
+            figures.total.record(now, now.saturating_sub(job.submitted));
         }
+        let since = now.saturating_sub(figures.answered_at.max(job.submitted)).as_secs_f64();
+        let smoothed = figures.between_answers.map_or(since, |between| between + (since - between) / 16.0);
+        (figures.between_answers, figures.answered_at) = (Some(smoothed), now);
     }
 
     /// When a place in the queue should come free.
-    pub(super) fn per_job(&self, qos: Qos) -> Duration {
-        Duration::from_secs_f64(self.qos[qos].per_job.clamp(1e-3, 60.0))
+    pub(super) fn between_answers(&self, qos: Qos) -> Duration {
+        Duration::from_secs_f64(self.qos[qos].between_answers.unwrap_or(0.0).clamp(1e-3, 60.0))
     }
 
     pub(super) fn snapshot(&self, now: Duration, dispatch: &Dispatch) -> Snapshot {
@@ -205,20 +223,23 @@ impl Figures {
             }
         };
         let lanes = self.lanes.iter().flat_map(|(qos, lanes)| {
-            lanes.iter().enumerate().map(move |(index, spans)| LaneSnapshot {
-                qos,
-                index,
-                occupancy: occupancy(spans, now),
-                spans: spans.iter().cloned().collect(),
+            lanes.iter().enumerate().map(move |(index, figures)| {
+                let mut spans: Vec<Span> = figures.spans.iter().cloned().collect();
+                spans.extend(figures.now.iter().map(|(job, begin)| Span {
+                    job: Arc::clone(job),
+                    begin: *begin,
+                    end: now,
+                }));
+                LaneSnapshot { qos, index, occupancy: occupancy(&spans, now), spans }
             })
         });
         Snapshot { uptime: now, qos: PerQos::from_fn(of), lanes: lanes.collect() }
     }
 }
 
-fn occupancy(spans: &VecDeque<Span>, now: Duration) -> f64 {
+fn occupancy(spans: &[Span], now: Duration) -> f64 {
     let mut begin = now.saturating_sub(OCCUPANCY_WINDOW);
-    if let Some(oldest) = spans.front().filter(|_| spans.len() == SPANS) {
+    if let Some(oldest) = spans.first().filter(|_| spans.len() >= SPANS) {
         begin = begin.max(oldest.begin);
     }
     let busy: Duration = spans.iter().map(|span| span.end.saturating_sub(span.begin.max(begin))).sum();

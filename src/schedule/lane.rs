@@ -11,7 +11,7 @@ use super::dispatch::{Bounds, Load};
 use super::submit::{JobOptions, PlanJob, Samples, ShutDown};
 use super::ticket::{AnswerCell, Ticket};
 use super::work::{OnLane, Work};
-use super::{Arrival, Begun, Clock, LaneId, Progress, Schedule, Snapshot, Task, timer};
+use super::{Arrival, Clock, LaneId, Progress, Schedule, Snapshot, Submissions, Task, outside, timer};
 use crate::device::{Device, DeviceInfo, Processor};
 use crate::error::{Error, Result};
 use crate::plan::{Compiled, Plan, Session};
@@ -26,7 +26,8 @@ const AWAKE: Duration = Duration::from_micros(30);
 pub struct Lane {
     id: LaneId,
     device: Arc<dyn Device>,
-    begun: Arc<Begun>,
+    begun: Arc<Submissions>,
+    ended: Arc<Submissions>,
 }
 
 impl Lane {
@@ -51,13 +52,17 @@ impl Lane {
         self.device.handles()
     }
 
-    /// Submissions of more urgent levels so far. Where there are more afterwards, what was done in between was disturbed.
-    pub(super) fn more_urgent(&self) -> u64 {
-        let higher = Qos::ALL.into_iter().filter(|higher| *higher < self.id.qos);
-        higher.map(|higher| self.begun[higher].load(Ordering::Relaxed)).sum()
+    /// Submissions of more urgent levels so far, if none of them is on the device. Where that is not the same afterwards,
+    /// what was done in between was disturbed.
+    pub(super) fn undisturbed(&self) -> Option<u64> {
+        let higher = || Qos::ALL.into_iter().filter(|higher| *higher < self.id.qos);
+        let sum = |of: &Submissions| higher().map(|higher| of[higher].load(Ordering::Relaxed)).sum::<u64>();
+        let begun = sum(&self.begun);
+        (begun == sum(&self.ended)).then_some(begun)
     }
 
-    /// Runs a plan here and now.
+    /// Runs a plan here and now, in one piece: on the CPU, its cores are busy with it until it is done, also for a `High`
+    /// job that needs more than one. [`submit`](crate::Engine::submit) large ones.
     ///
     /// # Errors
     /// As [`Plan::run`].
@@ -128,8 +133,9 @@ impl Lanes {
             let device = processor.device(qos)?;
             for index in 0..bounds.lanes[qos] {
                 let schedule = Arc::clone(&lanes.schedule);
-                let begun = Arc::clone(schedule.begun());
-                let lane = Lane { id: LaneId { qos, index }, device: Arc::clone(&device), begun };
+                let (begun, ended) = schedule.submissions();
+                let (begun, ended) = (Arc::clone(begun), Arc::clone(ended));
+                let lane = Lane { id: LaneId { qos, index }, device: Arc::clone(&device), begun, ended };
                 let budget = (qos != Qos::High).then_some(longest_piece);
                 lanes.spawn(format!("auricle.lane.{qos}.{index}"), &alive, move || drive(&schedule, &lane, budget))?;
             }
@@ -201,7 +207,8 @@ impl Lanes {
         let (give, given) = bounded::<Lane>(1);
         let (release, released) = bounded::<()>(0);
         let hold = move |lane: &Lane| {
-            let lane = Lane { id: lane.id, device: Arc::clone(&lane.device), begun: Arc::clone(&lane.begun) };
+            let (begun, ended) = (Arc::clone(&lane.begun), Arc::clone(&lane.ended));
+            let lane = Lane { id: lane.id, device: Arc::clone(&lane.device), begun, ended };
             // Who waited may be gone; and the lane is free again when the guard, which holds the other end, is dropped.
             if give.send(lane).is_ok() {
                 released.recv().ok();
@@ -227,21 +234,27 @@ impl Lanes {
     pub(crate) fn shut_down(&self, how: ShutDown, grace: Duration) -> usize {
         let start = Instant::now();
         self.schedule.close();
+        // A thread that waited for all threads to end would wait for itself.
+        let inside = self.is_one_of_them();
         let mut dropped = 0;
-        if how == ShutDown::Abort || !self.has_ended(grace) {
+        if how == ShutDown::Abort || inside || !self.has_ended(grace) {
             dropped = self.schedule.abort();
         }
-        // Threads of which one is the caller cannot end before this returns.
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let inside = threads.iter().any(|thread| thread.thread().id() == std::thread::current().id());
-        if !inside && self.has_ended(grace.saturating_sub(start.elapsed()).max(LAST_MOMENT)) {
-            for thread in threads {
-                drop(thread.join());
-            }
-        } else if !inside {
+        if inside {
+            return dropped;
+        }
+        if self.has_ended(grace.saturating_sub(start.elapsed()).max(LAST_MOMENT)) {
+            let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+        } else {
             tracing::warn!("a lane is still busy with a job that was given up; its thread ends when that does");
         }
         dropped
+    }
+
+    fn is_one_of_them(&self) -> bool {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().any(|thread| thread.thread().id() == std::thread::current().id())
     }
 
     /// Waits until all threads have ended.
@@ -284,8 +297,11 @@ fn drive(schedule: &Schedule, lane: &Lane, budget: Option<Duration>) {
         match task.take().or_else(|| schedule.next(lane.id, &bell)) {
             Some(Task { work, ended }) => {
                 let advance = std::panic::AssertUnwindSafe(|| work.advance(lane, budget));
-                let progress = std::panic::catch_unwind(advance)
-                    .unwrap_or_else(|panic| Progress::Failed(Error::JobPanicked { message: message(&*panic) }));
+                let progress = std::panic::catch_unwind(advance).unwrap_or_else(|panic| {
+                    let message = message(&*panic);
+                    outside(|| drop(panic));
+                    Progress::Failed(Error::JobPanicked { message })
+                });
                 task = schedule.end(lane.id, &ended, progress);
             }
             None if schedule.is_over() => return,

@@ -122,13 +122,14 @@ impl Clock {
     }
 }
 
-/// How many submissions of each level lanes have begun: who sees no difference was alone with its like.
-pub(crate) type Begun = PerQos<AtomicU64>;
+/// A count of submissions for each level.
+pub(crate) type Submissions = PerQos<AtomicU64>;
 
 /// All jobs that have no answer yet.
 pub(crate) struct Schedule {
     clock: Clock,
-    begun: Arc<Begun>,
+    begun: Arc<Submissions>,
+    ended: Arc<Submissions>,
     state: Mutex<State>,
 }
 
@@ -177,14 +178,18 @@ type Failures = Vec<(Job, Error)>;
 
 fn tell(failures: Failures) {
     for (job, error) in failures {
-        outside(|| job.answer.fail(error));
+        outside(|| {
+            job.answer.fail(error);
+            drop(job);
+        });
     }
 }
 
-/// Runs what ends in an app's own code: a waker that panics must not take a lane or the timer with it.
+/// Runs what ends in an app's own code, a waker or the end of a value: a panic there must not take a lane or the timer
+/// with it.
 fn outside(run: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
-        tracing::error!("what waits for a job panicked when it was woken");
+        tracing::error!("what belongs to a job, or waits for it, panicked");
     }
 }
 
@@ -200,7 +205,7 @@ impl Schedule {
             is_closed: false,
             figures: Figures::new(&bounds.lanes),
         };
-        Self { clock, begun: Arc::default(), state: Mutex::new(state) }
+        Self { clock, begun: Arc::default(), ended: Arc::default(), state: Mutex::new(state) }
     }
 
     /// Admits a job, or refuses it at once.
@@ -209,8 +214,9 @@ impl Schedule {
     /// [`Error::QueueFull`] and [`Error::ShutDown`].
     pub(crate) fn admit(&self, arrival: Arrival) -> Result<JobId> {
         let now = self.clock.now();
-        let mut state = self.lock();
+        // Before the lock is taken: what a refused job holds is let go after it.
         let Arrival { name, qos, load, deadline, coherence, answer, work } = arrival;
+        let mut state = self.lock();
         let behind = coherence.is_some_and(|coherence| state.dispatch.puts_behind(qos, coherence));
         if state.is_closed {
             return Err(Error::ShutDown { job: name.to_string() });
@@ -220,7 +226,7 @@ impl Schedule {
         let Some(place) = state.dispatch.admit(id, qos, load, deadline, behind) else {
             let waiting = state.dispatch.waiting(qos);
             state.figures.refused(qos);
-            return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.per_job(qos) });
+            return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.between_answers(qos) });
         };
         state.next_id += 1;
         state.figures.admitted(qos);
@@ -243,8 +249,7 @@ impl Schedule {
         let mut state = self.lock();
         let idle = &mut state.idle[lane.qos];
         idle.retain(|(index, _)| *index != lane.index);
-        let task = state.take(lane.qos, now);
-        self.count(lane.qos, task.as_ref());
+        let task = self.take(&mut state, lane, now);
         if task.is_none() {
             state.idle[lane.qos].push((lane.index, Arc::clone(bell)));
         }
@@ -252,18 +257,23 @@ impl Schedule {
         task
     }
 
-    /// Takes back a task from a lane, and gives it the next one.
+    /// Takes back a task from a lane. If it was a piece, the lane gets the next one at once; if there is an answer, that is
+    /// given first, since what waits for it may do anything.
     pub(crate) fn end(&self, lane: LaneId, ended: &Ended, progress: Progress) -> Option<Task> {
         let now = self.clock.now();
         let took = now.saturating_sub(ended.began);
         let mut guard = self.lock();
         let state = &mut *guard;
         state.dispatch.end(lane.qos, ended.load, took);
+        self.ended[lane.qos].fetch_add(u64::from(ended.load == Load::Device), Ordering::Relaxed);
         state.figures.worked(lane, ended, now);
+        let mut left_over = None;
         let mut answer: Option<Box<dyn FnOnce() + Send>> = None;
         let mut failures = Failures::new();
         // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
-        if let Some(job) = state.jobs.get_mut(&ended.id) {
+        if !state.jobs.contains_key(&ended.id) {
+            left_over = Some(progress);
+        } else if let Some(job) = state.jobs.get_mut(&ended.id) {
             job.worked += took;
             match progress {
                 Progress::More(work, coherence) => {
@@ -287,9 +297,10 @@ impl Schedule {
                 }
             }
         }
-        let next = state.take(lane.qos, now);
-        self.count(lane.qos, next.as_ref());
+        let is_over = left_over.is_some() || answer.is_some() || !failures.is_empty();
+        let next = if is_over { None } else { self.take(state, lane, now) };
         unlock_and_wake(guard);
+        outside(|| drop(left_over));
         answer.into_iter().for_each(outside);
         tell(failures);
         next
@@ -372,13 +383,15 @@ impl Schedule {
         state.figures.snapshot(now, &state.dispatch)
     }
 
-    fn count(&self, qos: Qos, task: Option<&Task>) {
-        let is_submission = task.is_some_and(|task| task.ended.load == Load::Device);
-        self.begun[qos].fetch_add(u64::from(is_submission), Ordering::Relaxed);
+    fn take(&self, state: &mut State, lane: LaneId, now: Duration) -> Option<Task> {
+        let task = state.take(lane, now)?;
+        self.begun[lane.qos].fetch_add(u64::from(task.ended.load == Load::Device), Ordering::Relaxed);
+        Some(task)
     }
 
-    pub(crate) fn begun(&self) -> &Arc<Begun> {
-        &self.begun
+    /// Submissions that lanes have begun, and those that have ended.
+    pub(crate) fn submissions(&self) -> (&Arc<Submissions>, &Arc<Submissions>) {
+        (&self.begun, &self.ended)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -406,7 +419,8 @@ enum Outcome {
 }
 
 impl State {
-    fn take(&mut self, qos: Qos, now: Duration) -> Option<Task> {
+    fn take(&mut self, lane: LaneId, now: Duration) -> Option<Task> {
+        let qos = lane.qos;
         loop {
             let (id, load) = self.dispatch.take(qos)?;
             let task = self.jobs.get_mut(&id).and_then(|job| {
@@ -418,7 +432,10 @@ impl State {
                 Some(Task { work: job.work.take()?, ended })
             });
             match task {
-                Some(task) => return Some(task),
+                Some(task) => {
+                    self.figures.begins(lane, &task.ended);
+                    return Some(task);
+                }
                 // A job without its work should not be in a queue; then its lane is free again.
                 None => self.dispatch.end(qos, load, Duration::ZERO),
             }
@@ -430,7 +447,7 @@ impl State {
         let job = self.jobs.remove(&id)?;
         self.dispatch.remove(job.qos, job.place);
         self.deadlines.remove(&(job.place.deadline, id));
-        self.figures.closed(job.qos, now, outcome, job.worked, now.saturating_sub(job.submitted));
+        self.figures.closed(&job, now, outcome);
         Some(job)
     }
 

@@ -215,8 +215,8 @@ impl PlanJob {
         coherence_from: Option<Cow<'static, str>>,
         cell: Arc<AnswerCell<RunOutput>>,
     ) -> Result<Self> {
-        if let Some(name) = coherence_from.as_deref().filter(|name| !plan.measures(name)) {
-            let expected = "it must be an output of pairs of powers, as `<filter>.powers` is";
+        if let Some(name) = coherence_from.as_deref().filter(|name| !plan.measures_coherence(name)) {
+            let expected = "it must be an output of `<filter>.powers`, of a filter with `Measure::Coherence`";
             return Err(Error::setting("the source of coherence", format!("`{name}`"), expected));
         }
         let slices: Vec<&[f32]> = inputs.iter().map(|samples| &**samples).collect();
@@ -234,7 +234,7 @@ impl PlanJob {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(|samples| &**samples).collect();
         let watch = Watch::start(lane);
         let run = self.plan.run_into(&inputs, self.channels, &mut self.output);
-        watch.learn(self.plan.cost(), self.frames * self.channels);
+        watch.learn(self.plan.cost(), &self.output);
         match run {
             Ok(()) => self.done(),
             Err(error) => Progress::Failed(error),
@@ -246,7 +246,7 @@ impl PlanJob {
         let mut output = std::mem::take(&mut self.output);
         let watch = Watch::start(lane);
         match pieces.advance(&self, frames, &mut output) {
-            Ok(done) => watch.learn(self.plan.cost(), done),
+            Ok(()) => watch.learn(self.plan.cost(), &pieces.part),
             Err(error) => return Progress::Failed(error),
         }
         self.output = output;
@@ -272,30 +272,31 @@ impl Work for PlanJob {
     }
 }
 
-/// Times a piece. One that a more urgent submission disturbed says nothing about its size.
+/// Times a piece. One that a more urgent submission disturbed says nothing about its size; nor do frames that were silent,
+/// which cost next to nothing.
 struct Watch<'a> {
     lane: &'a Lane,
-    more_urgent: u64,
+    undisturbed: Option<u64>,
     start: Instant,
 }
 
 impl<'a> Watch<'a> {
     fn start(lane: &'a Lane) -> Self {
-        Self { lane, more_urgent: lane.more_urgent(), start: Instant::now() }
+        Self { lane, undisturbed: lane.undisturbed(), start: Instant::now() }
     }
 
-    fn learn(self, cost: &CostModel, frames: usize) {
-        if self.lane.more_urgent() == self.more_urgent {
-            cost.learn(frames, self.start.elapsed());
+    fn learn(self, cost: &CostModel, output: &RunOutput) {
+        if self.undisturbed.is_some() && self.lane.undisturbed() == self.undisturbed {
+            cost.learn(usize::try_from(output.counts().live).unwrap_or(0), self.start.elapsed());
         }
     }
 }
 
-/// A job's course: groups of channels one after the other, and of each group the frames in the order of time.
+/// A job's course: channels one after the other, each in pieces; or several together, when a piece holds all their frames.
 ///
 /// ```text
-/// channels 0 to g    | piece | piece | piece |
-/// channels g to 2 g  | piece | ...
+/// long   channel 0   | piece | piece | piece |        wide   channels 0 to g    | piece |
+///        channel 1   | piece | ...                           channels g to 2 g  | piece |
 /// ```
 #[derive(Default)]
 struct Pieces {
@@ -318,56 +319,38 @@ struct Group {
 }
 
 impl Pieces {
-    /// Goes on by about that many frames; returns by how many it did.
-    fn advance(&mut self, job: &PlanJob, frames: usize, output: &mut RunOutput) -> Result<usize> {
+    /// Goes on by about that many frames.
+    fn advance(&mut self, job: &PlanJob, frames: usize, output: &mut RunOutput) -> Result<()> {
         let mut group = match self.group.take() {
             Some(group) => group,
             None => {
-                let channels = frames.clamp(1, job.channels - self.first_channel);
+                let channels = (frames / job.frames).clamp(1, job.channels - self.first_channel);
                 Group { session: Session::new(&job.plan, channels)?, channels, pushed: 0, back: 0 }
             }
         };
         let rows = (frames / group.channels).clamp(1, job.frames - group.pushed);
-        let mut copies = Vec::new();
-        let inputs = self.inputs(job, &group, rows, &mut copies);
+        let inputs = self.inputs(job, &group, rows);
         group.session.push(&inputs, &mut self.part).map_err(|error| self.in_job(error))?;
         group.pushed += rows;
         self.keep(job, &mut group, output);
-        let done = rows * group.channels;
         if group.pushed < job.frames {
             self.group = Some(group);
-            return Ok(done);
+            return Ok(());
         }
-        group.session.finish(&mut self.part)?;
+        group.session.end(&mut self.part)?;
         self.keep(job, &mut group, output);
         self.first_channel += group.channels;
-        Ok(done)
+        Ok(())
     }
 
-    /// The group's next rows of each input: as they lie, if they lie together, else as a copy.
-    fn inputs<'a>(
-        &self,
-        job: &'a PlanJob,
-        group: &Group,
-        rows: usize,
-        copies: &'a mut Vec<Vec<f32>>,
-    ) -> Vec<&'a [f32]> {
-        let channels = self.first_channel..self.first_channel + group.channels;
-        let place = |channel: usize, len: usize| {
-            let begin = (channel * job.frames + group.pushed) * len;
-            begin..begin + rows * len
-        };
-        let inputs = || job.inputs.iter().zip(job.plan.inputs().iter().map(|(_, shape)| shape.floats()));
-        if group.channels == 1 || rows == job.frames {
-            let whole = |len: usize| place(channels.start, len).start..place(channels.end - 1, len).end;
-            return inputs().map(|(samples, len)| &samples[whole(len)]).collect();
-        }
-        copies.extend(inputs().map(|(samples, len)| {
-            let mut copy = Vec::with_capacity(group.channels * rows * len);
-            channels.clone().for_each(|channel| copy.extend_from_slice(&samples[place(channel, len)]));
-            copy
-        }));
-        copies.iter().map(Vec::as_slice).collect()
+    /// The group's next rows of each input, which lie together: those of one channel, or all of several.
+    fn inputs<'a>(&self, job: &'a PlanJob, group: &Group, rows: usize) -> Vec<&'a [f32]> {
+        let first = self.first_channel * job.frames + group.pushed;
+        let frames = first..first + rows * group.channels;
+        let inputs = job.inputs.iter().zip(job.plan.inputs());
+        inputs
+            .map(|(samples, (_, shape))| &samples[frames.start * shape.floats()..frames.end * shape.floats()])
+            .collect()
     }
 
     /// Puts what came back where it belongs.

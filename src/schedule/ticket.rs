@@ -120,14 +120,15 @@ impl<T> Future for Ticket<T> {
     type Output = Result<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        // Cloning and dropping wakers is the app's own code: not under the lock.
+        let waker = context.waker().clone();
         let mut slot = self.cell.lock();
         if slot.is_answered {
             return Poll::Ready(slot.answer.take().unwrap_or(Err(Error::AnswerTaken)));
         }
-        match &mut slot.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            empty => *empty = Some(context.waker().clone()),
-        }
+        let before = slot.waker.replace(waker);
+        drop(slot);
+        drop(before);
         Poll::Pending
     }
 }

@@ -85,7 +85,7 @@ struct Figures {
     scheduler_cpu_us_per_job: Option<f64>,
     hand_over_parked_us: f64,
     hand_over_awake_us: f64,
-    expired_late_p99_ms: f64,
+    expired_late_p99_ms: Option<f64>,
 }
 
 const FRAME_LEN: usize = 1024;
@@ -231,7 +231,7 @@ impl Bench {
             scheduler_cpu_us_per_job: self.cpu_per_job()?,
             hand_over_parked_us: 1000.0 * ms(parked),
             hand_over_awake_us: 1000.0 * ms(awake),
-            expired_late_p99_ms: ms(self.lateness()?),
+            expired_late_p99_ms: self.lateness()?.map(ms),
         })
     }
 
@@ -250,7 +250,9 @@ impl Bench {
                 |seed| self.arrive(start, length, seed, &times),
             );
             stop.store(true, Ordering::Relaxed);
-            let background = background.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())));
+            let background = background.map_or(Ok(()), |thread| {
+                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the background thread panicked")))
+            });
             urgent.and(background)
         })?;
         let times = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
@@ -358,7 +360,7 @@ impl Bench {
     }
 
     /// How late jobs are answered that expire while the device is busy with others.
-    fn lateness(&self) -> Result<Duration> {
+    fn lateness(&self) -> Result<Option<Duration>> {
         let long = samples(8 * self.low.len() / FRAME_LEN);
         let mut late = Vec::new();
         for index in 0..50_u64 {
@@ -371,7 +373,7 @@ impl Bench {
                 late.push(start.elapsed().saturating_sub(deadline));
             }
         }
-        Ok(percentile(&mut late, 0.99))
+        Ok((!late.is_empty()).then(|| percentile(&mut late, 0.99)))
     }
 }
 
@@ -419,7 +421,7 @@ impl Figures {
             "hand-over",
             format!("{:.1} us asleep, {:.1} us awake", self.hand_over_parked_us, self.hand_over_awake_us),
         ));
-        rows.push(("late p99", format!("{:.2} ms", self.expired_late_p99_ms)));
+        rows.extend(self.expired_late_p99_ms.map(|late| ("late p99", format!("{late:.2} ms"))));
         let head =
             format!("{} ({}), {} urgent jobs of {} frames", self.device, self.driver, self.high_jobs, self.high_frames);
         let rows = rows.iter().map(|(name, value)| format!("  {name:<18} {value}"));
