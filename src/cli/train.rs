@@ -78,7 +78,7 @@ pub(super) struct DenoiserArguments {
     #[arg(long, value_name = "builtin|FILE", conflicts_with = "resume", help_heading = "Training")]
     from: Option<PathBuf>,
 
-    /// Steps until the learning rate has come down [default: 12200, or what the checkpoint says].
+    /// Steps until the learning rate has come down [default: 24200, or what the checkpoint says].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
     steps: Option<u32>,
 
@@ -153,7 +153,7 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
         directory: directory.clone(),
         seed: arguments.seed,
         start,
-        steps: steps.unwrap_or(12_200),
+        steps: steps.unwrap_or(24_200),
         sequences: arguments.clips as usize,
         speech_seconds: arguments.speech as usize,
         learning_rate: arguments.learning_rate,
