@@ -13,9 +13,10 @@ const UNCERTAIN: f32 = 0.8;
 /// Below this, it is ordered: a few lines hold it all.
 const ORDERED: f32 = 0.4;
 
-/// The level that a signal should be worked on with: [`Qos::High`] when its [spectral entropy](spectral_entropy) is above
-/// 0.8, so that what is uncertain is looked at soon; [`Qos::Low`] when it is below 0.4, since what is ordered can wait;
-/// else [`Qos::Default`], also where there is no telling.
+/// The level that a signal should be worked on with, by its [spectral entropy](spectral_entropy).
+///
+/// [`Qos::High`] above 0.8, so that what is uncertain is looked at soon; [`Qos::Low`] below 0.4, since what is ordered can
+/// wait; else [`Qos::Default`], also where there is no telling.
 ///
 /// ```
 /// use auricle::{Qos, qos_from_entropy};
@@ -37,9 +38,10 @@ impl Qos {
     }
 }
 
-/// The normalised entropy of a real signal's spectrum, 0 to 1: [that](entropy_of_powers) of the mean power of windows of
-/// 1024 samples (Hann, half overlapping), or of one window where there are fewer. A tone has 0.2 or less, white noise
-/// 0.93 in a single window and 0.99 in many.
+/// The normalised entropy of a real signal's spectrum, 0 to 1.
+///
+/// It is [that](entropy_of_powers) of the mean power of windows of 1024 samples (Hann, half overlapping), or of one window
+/// where there are fewer. A tone has 0.2 or less, white noise 0.93 in a single window and 0.99 in many.
 ///
 /// None for less than 16 samples, for silence, and where a sample is not finite.
 pub fn spectral_entropy(samples: &[f32]) -> Option<f32> {
@@ -63,8 +65,9 @@ pub fn spectral_entropy(samples: &[f32]) -> Option<f32> {
     entropy_of_powers(&powers)
 }
 
-/// The normalised entropy of powers, 0 to 1: `-sum p ln p / ln n`, with p the part that each of the n has of their sum
-/// (Shannon 1948). 1 when all are equal, 0 when one has everything.
+/// The normalised entropy of powers, 0 to 1: `-sum p ln p / ln n` (Shannon 1948).
+///
+/// p is the part that each of the n powers has of their sum: 1 when all are equal, 0 when one has everything.
 ///
 /// None for less than two powers, where one is negative or not finite, and where all are zero.
 pub fn entropy_of_powers(powers: &[f32]) -> Option<f32> {

@@ -1,33 +1,24 @@
-//! Lanes: threads that take jobs of one level and drive one command queue, in order.
+//! A lane, as the code that runs on it sees it, and the guard that keeps one.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use crossbeam::sync::{Parker, Unparker};
+use crossbeam::channel::Sender;
 
-use super::dispatch::{Bounds, Load};
-use super::submit::{JobOptions, PlanJob, Samples, ShutDown};
-use super::ticket::{AnswerCell, Ticket};
-use super::work::{OnLane, Work};
-use super::{Arrival, Clock, LaneId, Progress, Schedule, Snapshot, Submissions, Task, outside, timer};
-use crate::device::{Device, DeviceInfo, Processor};
-use crate::error::{Error, Result};
-use crate::plan::{Compiled, Plan, Session};
+use super::{LaneId, Submissions};
+use crate::device::{Device, DeviceInfo};
+use crate::error::Result;
+use crate::plan::{Plan, Session};
 use crate::qos::Qos;
 use crate::recording::results::{Layout, RunOutput};
 
-/// How long a lane without work stays awake: about as long as waking up takes.
-const AWAKE: Duration = Duration::from_micros(30);
-
 /// A lane, as the code that runs on it sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
-    id: LaneId,
-    device: Arc<dyn Device>,
-    begun: Arc<Submissions>,
-    ended: Arc<Submissions>,
+    pub(super) id: LaneId,
+    pub(super) device: Arc<dyn Device>,
+    pub(super) begun: Arc<Submissions>,
+    pub(super) ended: Arc<Submissions>,
 }
 
 impl Lane {
@@ -81,203 +72,11 @@ impl Lane {
     }
 }
 
-/// What wakes a lane.
-#[derive(Debug)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    unparker: Unparker,
-}
-
-impl Bell {
-    pub(crate) fn new(unparker: Unparker) -> Self {
-        Self { rung: AtomicBool::new(false), unparker }
-    }
-
-    pub(crate) fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
-        self.unparker.unpark();
-    }
-
-    /// Waits until it was rung since the last time: a moment awake, then asleep.
-    fn wait(&self, parker: &Parker) {
-        let start = Instant::now();
-        while !self.rung.swap(false, Ordering::Acquire) {
-            if start.elapsed() < AWAKE {
-                std::hint::spin_loop();
-            } else {
-                parker.park();
-            }
-        }
-    }
-}
-
-/// All threads of a scheduler.
-#[derive(Debug)]
-pub(crate) struct Lanes {
-    schedule: Arc<Schedule>,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
-    /// Held open by each thread until it ends.
-    ended: Receiver<()>,
-}
-
-impl Lanes {
-    /// Starts the threads of a processor.
-    ///
-    /// # Errors
-    /// When the driver has no command queues left, or the system no threads.
-    pub(crate) fn start(processor: &Processor, bounds: Bounds, longest_piece: Duration) -> Result<Self> {
-        let schedule = Arc::new(Schedule::new(Clock::System(Instant::now()), bounds));
-        let (alive, ended) = bounded(0);
-        let lanes = Self { schedule, threads: Mutex::default(), ended };
-        for qos in Qos::ALL {
-            let device = processor.device(qos)?;
-            for index in 0..bounds.lanes[qos] {
-                let schedule = Arc::clone(&lanes.schedule);
-                let (begun, ended) = schedule.submissions();
-                let (begun, ended) = (Arc::clone(begun), Arc::clone(ended));
-                let lane = Lane { id: LaneId { qos, index }, device: Arc::clone(&device), begun, ended };
-                let budget = (qos != Qos::High).then_some(longest_piece);
-                lanes.spawn(format!("auricle.lane.{qos}.{index}"), &alive, move || drive(&schedule, &lane, budget))?;
-            }
-        }
-        let parker = Parker::new();
-        lanes.schedule.set_timer(parker.unparker().clone());
-        let schedule = Arc::clone(&lanes.schedule);
-        lanes.spawn("auricle.timer".to_owned(), &alive, move || timer::run(&schedule, &parker))?;
-        Ok(lanes)
-    }
-
-    fn spawn(&self, name: String, alive: &Sender<()>, run: impl FnOnce() + Send + 'static) -> Result<()> {
-        let alive = alive.clone();
-        let body = move || {
-            run();
-            drop(alive);
-        };
-        let thread = std::thread::Builder::new().name(name).spawn(body).map_err(|error| Error::Device {
-            device: "cpu".to_owned(),
-            action: "starting a lane",
-            reason: error.to_string(),
-        })?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
-    }
-
-    /// Takes a job in.
-    pub(crate) fn submit<T: Send + 'static>(
-        &self,
-        arrival: impl FnOnce(Arc<AnswerCell<T>>) -> Result<Arrival>,
-    ) -> Result<Ticket<T>> {
-        let cell = AnswerCell::new();
-        let id = self.schedule.admit(arrival(Arc::clone(&cell))?)?;
-        Ok(Ticket::new(id, cell, Arc::downgrade(&self.schedule)))
-    }
-
-    /// Takes in a run of a plan.
-    pub(crate) fn submit_plan(
-        &self,
-        plan: Arc<Compiled>,
-        inputs: Vec<Samples>,
-        output: RunOutput,
-        options: JobOptions,
-    ) -> Result<Ticket<RunOutput>> {
-        let JobOptions { qos, name, deadline, channels, coherence, coherence_from } = options;
-        self.submit(|cell| {
-            let answer = Arc::clone(&cell) as _;
-            let work: Box<dyn Work> = Box::new(PlanJob::new(plan, inputs, channels, output, coherence_from, cell)?);
-            Ok(Arrival { name: Arc::from(name), qos, load: Load::Device, deadline, coherence, answer, work })
-        })
-    }
-
-    /// Runs an app's own code on a lane.
-    pub(crate) fn run_on_lane<T: Send + 'static>(
-        &self,
-        qos: Qos,
-        name: Arc<str>,
-        run: impl FnOnce(&Lane) -> Result<T> + Send + 'static,
-    ) -> Result<Ticket<T>> {
-        self.submit(|cell| {
-            let answer = Arc::clone(&cell) as _;
-            let work: Box<dyn Work> = Box::new(OnLane { run, cell });
-            Ok(Arrival { name, qos, load: Load::App, deadline: None, coherence: None, answer, work })
-        })
-    }
-
-    /// Waits for a free lane and keeps it for the caller.
-    pub(crate) fn possess(&self, qos: Qos) -> Result<LaneGuard> {
-        let (give, given) = bounded::<Lane>(1);
-        let (release, released) = bounded::<()>(0);
-        let hold = move |lane: &Lane| {
-            let (begun, ended) = (Arc::clone(&lane.begun), Arc::clone(&lane.ended));
-            let lane = Lane { id: lane.id, device: Arc::clone(&lane.device), begun, ended };
-            // Who waited may be gone; and the lane is free again when the guard, which holds the other end, is dropped.
-            if give.send(lane).is_ok() {
-                released.recv().ok();
-            }
-            Ok(())
-        };
-        let ticket = self.run_on_lane(qos, Arc::from("possession"), hold)?;
-        match given.recv() {
-            Ok(lane) => Ok(LaneGuard { lane, _release: release }),
-            // The sender was dropped without being used: the job was given up.
-            Err(_) => match ticket.wait() {
-                Err(error) => Err(error),
-                Ok(()) => Err(Error::ShutDown { job: "possession".to_owned() }),
-            },
-        }
-    }
-
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.schedule.snapshot()
-    }
-
-    /// Ends all threads, within `grace`; returns how many jobs were given up.
-    pub(crate) fn shut_down(&self, how: ShutDown, grace: Duration) -> usize {
-        let start = Instant::now();
-        self.schedule.close();
-        // A thread that waited for all threads to end would wait for itself.
-        let inside = self.is_one_of_them();
-        let mut dropped = 0;
-        if how == ShutDown::Abort || inside || !self.has_ended(grace) {
-            dropped = self.schedule.abort();
-        }
-        if inside {
-            return dropped;
-        }
-        if self.has_ended(grace.saturating_sub(start.elapsed()).max(LAST_MOMENT)) {
-            let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-            threads.into_iter().for_each(|thread| drop(thread.join()));
-        } else {
-            tracing::warn!("a lane is still busy with a job that was given up; its thread ends when that does");
-        }
-        dropped
-    }
-
-    fn is_one_of_them(&self) -> bool {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        threads.iter().any(|thread| thread.thread().id() == std::thread::current().id())
-    }
-
-    /// Waits until all threads have ended.
-    fn has_ended(&self, within: Duration) -> bool {
-        // Nobody ever sends: the channel closes when the last thread has dropped its end.
-        matches!(self.ended.recv_timeout(within), Err(RecvTimeoutError::Disconnected))
-    }
-}
-
-/// What a lane is given to notice that its job was given up.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
-
-impl Drop for Lanes {
-    fn drop(&mut self) {
-        self.shut_down(ShutDown::Abort, LAST_MOMENT);
-    }
-}
-
 /// A lane that is kept for its holder until this is dropped, also by a panic. Meanwhile no job runs on it.
 #[derive(Debug)]
 pub struct LaneGuard {
-    lane: Lane,
-    _release: Sender<()>,
+    pub(super) lane: Lane,
+    pub(super) _release: Sender<()>,
 }
 
 impl std::ops::Deref for LaneGuard {
@@ -286,31 +85,4 @@ impl std::ops::Deref for LaneGuard {
     fn deref(&self) -> &Lane {
         &self.lane
     }
-}
-
-/// A lane's life.
-fn drive(schedule: &Schedule, lane: &Lane, budget: Option<Duration>) {
-    let parker = Parker::new();
-    let bell = Arc::new(Bell::new(parker.unparker().clone()));
-    let mut task = None;
-    loop {
-        match task.take().or_else(|| schedule.next(lane.id, &bell)) {
-            Some(Task { work, ended }) => {
-                let advance = std::panic::AssertUnwindSafe(|| work.advance(lane, budget));
-                let progress = std::panic::catch_unwind(advance).unwrap_or_else(|panic| {
-                    let message = message(&*panic);
-                    outside(|| drop(panic));
-                    Progress::Failed(Error::JobPanicked { message })
-                });
-                task = schedule.end(lane.id, &ended, progress);
-            }
-            None if schedule.is_over() => return,
-            None => bell.wait(&parker),
-        }
-    }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
 }

@@ -7,20 +7,26 @@
 //! ```
 //!
 //! [`Schedule`] is the meeting place. It holds every job that has no answer yet; whoever takes a job out of it answers the
-//! job, so each is answered exactly once. Decisions are `dispatch.rs`'s; threads are `lane.rs`'s and `timer.rs`'s, and
-//! tests do without them.
+//! job, so each is answered exactly once. Decisions are `dispatch.rs`'s; threads are `threads.rs`'s and `timer.rs`'s,
+//! and tests do without them.
 
 mod dispatch;
 
 mod entropy;
 
-mod work;
+mod options;
 
-mod submit;
+mod samples;
 
 mod ticket;
 
 mod lane;
+
+mod work;
+
+mod plan_job;
+
+mod threads;
 
 mod timer;
 
@@ -40,10 +46,11 @@ use self::dispatch::{Bounds, Dispatch, JobId, Load, Place};
 pub use self::entropy::{entropy_of_powers, qos_from_entropy, spectral_entropy};
 use self::figures::Figures;
 pub use self::figures::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span};
-use self::lane::Bell;
-pub(crate) use self::lane::Lanes;
 pub use self::lane::{Lane, LaneGuard};
-pub use self::submit::{JobOptions, Samples, ScheduleOptions, ShutDown};
+pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
+pub use self::samples::Samples;
+use self::threads::Bell;
+pub(crate) use self::threads::Lanes;
 use self::ticket::Answer;
 pub use self::ticket::Ticket;
 use self::work::Work;

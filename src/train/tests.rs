@@ -16,6 +16,7 @@ use super::random::Random;
 use super::signal::{Transform, active_rms, filter_pair, resampled, rms};
 use super::speech::{Speech, Use};
 use super::*;
+use crate::stage::denoise::model::Model;
 
 /// Voice-like pulses with pauses, so that no test needs espeak-ng.
 fn speech(seconds: usize) -> Vec<i16> {

@@ -165,7 +165,7 @@ impl Voice {
                 let (name, pitch_hz) = random.choose(FLITE);
                 Self::Flite(name, *pitch_hz)
             }
-            _ => Self::Festival(*random.choose(FESTIVAL)),
+            _ => Self::Festival(random.choose::<&str>(FESTIVAL)),
         }
     }
 
