@@ -15,7 +15,7 @@ use crate::stage::denoise::stream::DenoiseStream;
 /// Channels that go on from one push to the next: the gate's hold, the filter's neighbours and the denoiser's state carry
 /// over, so that the pieces come out as the whole would have.
 ///
-/// A push gives back the frames up to the last but [`Plan::latency_frames`], and `finish` gives the rest. A push that is
+/// A push gives back the frames up to the last but [`Plan::latency_frames`](crate::Plan::latency_frames), and `finish` gives the rest. A push that is
 /// refused because of its samples changes nothing: other samples can be pushed in their place. After an error of the
 /// device the plan has to be compiled again, and the session opened anew.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Session {
     /// Takes the next frames of every channel, the same number for each, and gives back those that are ready.
     ///
     /// # Errors
-    /// As [`Plan::run`]; frames are then counted from the start of the session.
+    /// As [`Plan::run`](crate::Plan::run); frames are then counted from the start of the session.
     pub fn push(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
         self.take(inputs, output).inspect_err(|_| output.clear())
     }
