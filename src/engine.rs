@@ -10,7 +10,9 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
-use crate::schedule::{JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Snapshot, Ticket};
+use crate::schedule::{
+    Bounds, JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Snapshot, Ticket,
+};
 
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +39,8 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     processor: Arc<Processor>,
-    schedule: ScheduleOptions,
+    bounds: Bounds,
+    longest_piece: Duration,
     lanes: Mutex<Option<Arc<Lanes>>>,
 }
 
@@ -50,9 +53,9 @@ impl Engine {
     /// out of its range.
     pub fn open(options: &EngineOptions) -> Result<Self> {
         let device = device::open(&options.device, options.threads, &options.pipeline_cache)?;
-        options.schedule.checked(device.info().kind)?;
-        let processor = Arc::new(Processor::new(device));
-        let inner = Inner { processor, schedule: options.schedule.clone(), lanes: Mutex::new(None) };
+        let bounds = options.schedule.checked(device.info().kind)?;
+        let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
+        let inner = Inner { processor, bounds, longest_piece, lanes: Mutex::new(None) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -149,8 +152,8 @@ impl Engine {
 
     /// Waits for a lane of a level, and keeps it until the guard is dropped: for an app with kernels of its own. What it
     /// submits goes into the level's command queue, which it shares with the level's other lanes, if there are any;
-    /// [`ScheduleOptions::lanes`] says how many. Code on a lane that asks for another one of
-    /// its own level may wait for itself.
+    /// [`ScheduleOptions::lanes`] says how many. Code on a lane that asks for another one of its own level may
+    /// wait for itself.
     ///
     /// # Errors
     /// [`Error::QueueFull`] and [`Error::ShutDown`].
@@ -166,9 +169,9 @@ impl Engine {
         Ok(self.lanes()?.snapshot())
     }
 
-    /// Submissions in flight up to which a job that is not `High` may start: what [`ScheduleOptions::in_flight`] came to.
+    /// Submissions on the device at once: what [`ScheduleOptions::in_flight`] came to.
     pub fn submissions_in_flight(&self) -> usize {
-        self.inner.schedule.submissions_in_flight(self.device().kind)
+        self.inner.bounds.in_flight
     }
 
     /// Ends the engine's threads: takes no more jobs, and waits so long at most for those that are there. Returns how many
@@ -177,8 +180,12 @@ impl Engine {
     ///
     /// Dropping the last clone of an engine aborts too.
     pub fn shutdown(&self, how: ShutDown, grace: Duration) -> usize {
-        // An engine without lanes gets some first, so that they refuse what comes later.
-        self.lanes().map_or(0, |lanes| lanes.shut_down(how, grace))
+        // Where there are no lanes yet, there never will be: what comes later is refused.
+        let refusing = || Arc::new(Lanes::without_threads(self.inner.bounds).0);
+        let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = Arc::clone(lanes.get_or_insert_with(refusing));
+        drop(lanes);
+        mine.shut_down(how, grace)
     }
 
     /// The lanes, started when they are first asked for.
@@ -188,8 +195,7 @@ impl Engine {
         if let Some(lanes) = &*lanes {
             return Ok(Arc::clone(lanes));
         }
-        let bounds = inner.schedule.checked(inner.processor.info().kind)?;
-        let started = Arc::new(Lanes::start(&inner.processor, bounds, inner.schedule.longest_piece)?);
+        let started = Arc::new(Lanes::start(&inner.processor, inner.bounds, inner.longest_piece)?);
         *lanes = Some(Arc::clone(&started));
         Ok(started)
     }

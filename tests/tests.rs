@@ -74,6 +74,9 @@ mod denoise_quality;
 /// Jobs of every level: answers, order, ends.
 mod jobs;
 
+/// How uncertain a signal is.
+mod entropy;
+
 /// Which device is opened.
 mod devices;
 
@@ -113,6 +116,10 @@ mod import;
 /// The command line.
 #[cfg(feature = "cli")]
 mod cli;
+
+/// Figures that a user measures.
+#[cfg(feature = "cli")]
+mod bench_cli;
 
 /// `auricle run` with a denoiser.
 #[cfg(feature = "cli")]

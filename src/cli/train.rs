@@ -36,7 +36,7 @@ A build for the processor at hand trains about twice as fast:
   RUSTFLAGS=\"-C target-cpu=native\" cargo run --release --features train -- train denoiser
 
 Examples:
-  auricle train denoiser                                the shipped model, from the beginning
+  auricle train denoiser                                the recipe of the built-in model, from the beginning
   auricle train denoiser --resume                       goes on after Ctrl-C
   auricle train denoiser --resume --steps 50000         trains longer than was planned
   auricle train denoiser --from builtin --seed 2 --steps 2000   goes on from the built-in model, with other data

@@ -8,7 +8,7 @@ use super::frames::FramesSession;
 use super::queue::Queue;
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, FrameState};
-use crate::recording::results::{Layout, RunOutput};
+use crate::recording::results::{Layout, RunOutput, add_time};
 use crate::recording::{DenoiseStep, Recording};
 use crate::stage::denoise::stream::DenoiseStream;
 
@@ -252,11 +252,6 @@ impl Denoising {
 /// The times of each stage, summed up, in the order in which they came first.
 fn by_name(times: &mut Vec<(String, Duration)>) -> Vec<(String, Duration)> {
     let mut sums: Vec<(String, Duration)> = Vec::new();
-    for (name, time) in times.drain(..) {
-        match sums.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, sum)) => *sum += time,
-            None => sums.push((name, time)),
-        }
-    }
+    times.drain(..).for_each(|(name, time)| add_time(&mut sums, &name, time));
     sums
 }

@@ -293,12 +293,7 @@ impl RunOutput {
                 memory.data[to * len..(to + part.frames) * len].copy_from_slice(samples);
             }
         }
-        for (name, time) in &part.stage_times {
-            match self.stage_times.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum += *time,
-                None => self.stage_times.push((name.clone(), *time)),
-            }
-        }
+        part.stage_times.iter().for_each(|(name, time)| add_time(&mut self.stage_times, name, *time));
         self.hop_times.extend_from_slice(&part.hop_times);
     }
 
@@ -308,6 +303,14 @@ impl RunOutput {
 
     pub(crate) fn set_stage_times(&mut self, times: Vec<(String, Duration)>) {
         self.stage_times = times;
+    }
+}
+
+/// Adds to the time of a stage; one that is new comes last.
+pub(crate) fn add_time(times: &mut Vec<(String, Duration)>, stage: &str, time: Duration) {
+    match times.iter_mut().find(|(known, _)| known == stage) {
+        Some((_, sum)) => *sum += time,
+        None => times.push((stage.to_owned(), time)),
     }
 }
 

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Let `d` be the submissions that may be in flight, which the device does in the order in which they come, and `S` the
-//! longest piece of a job that is not `High`. A `High` job
-//! that needs `C` itself and finds `High` work of `H` before it is done after at most `d S + H + C`. Where `High` jobs leave
-//! `Low` less than its floor, the floor comes between: one more `S` for each `S / floor` of service.
+//! longest piece of a job that is not `High`. A `High` job that needs `C` itself and finds `High` work of `H` before it is
+//! done after at most `d S + H + C`. Where `High` jobs leave `Low` less than its floor, the floor comes between: one more
+//! `S` for each `S / floor` of service.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -100,9 +100,9 @@ impl Dispatch {
         self.queues[qos].insert(place, (id, load));
     }
 
-    /// Takes a job out of its queue; false when it is not there.
-    pub(crate) fn remove(&mut self, qos: Qos, place: Place) -> bool {
-        self.queues[qos].remove(&place).is_some()
+    /// Takes a job out of its queue, if it is there.
+    pub(crate) fn remove(&mut self, qos: Qos, place: Place) {
+        self.queues[qos].remove(&place);
     }
 
     /// What a free lane of this level works on now, if anything. Each job taken must be [ended](Self::end).

@@ -42,7 +42,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Unparker;
 
-use self::dispatch::{Bounds, Dispatch, JobId, Load, Place};
+pub(crate) use self::dispatch::Bounds;
+use self::dispatch::{Dispatch, JobId, Load, Place};
 pub use self::entropy::{entropy_of_powers, qos_from_entropy, spectral_entropy};
 use self::figures::Figures;
 pub use self::figures::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span};

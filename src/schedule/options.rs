@@ -18,8 +18,8 @@ pub struct ScheduleOptions {
     /// What pieces of jobs that are not `High` may take on the device: so long may a `High` job have to wait for each
     /// submission that is in flight. Shorter pieces cost more overhead.
     pub longest_piece: Duration,
-    /// Submissions in flight on the device up to which a job that is not `High` may start; 0 takes 2 on a GPU, which keeps
-    /// it busy while results are read, and 1 on the CPU, where one job has all cores.
+    /// Submissions on the device at once: of `High` jobs, and of all the others, which start only up to this total. 0 takes
+    /// 2 on a GPU, which keeps it busy while results are read, and 1 on the CPU, where one job has all cores.
     pub in_flight: usize,
     /// The part of the device's time that `Low` gets while it has work, 0 to 0.5; what it got from idle time of about the
     /// last second counts.
@@ -65,7 +65,11 @@ impl ScheduleOptions {
         if self.coherence_threshold.is_nan() {
             return Err(Error::setting("the threshold of coherence", "no number", "it must be one"));
         }
-        let in_flight = self.submissions_in_flight(kind);
+        let in_flight = match (self.in_flight, kind) {
+            (0, DeviceKind::Cpu) => 1,
+            (0, _) => 2,
+            (set, _) => set,
+        };
         Ok(Bounds {
             capacity: self.capacity,
             lanes: self.lanes,
@@ -73,14 +77,6 @@ impl ScheduleOptions {
             low_floor: self.low_floor,
             coherence_threshold: self.coherence_threshold,
         })
-    }
-
-    pub(crate) fn submissions_in_flight(&self, kind: DeviceKind) -> usize {
-        match (self.in_flight, kind) {
-            (0, DeviceKind::Cpu) => 1,
-            (0, _) => 2,
-            (set, _) => set,
-        }
     }
 }
 

@@ -70,9 +70,7 @@ impl Lanes {
     /// # Errors
     /// When the driver has no command queues left, or the system no threads.
     pub(crate) fn start(processor: &Processor, bounds: Bounds, longest_piece: Duration) -> Result<Self> {
-        let schedule = Arc::new(Schedule::new(Clock::System(Instant::now()), bounds));
-        let (alive, ended) = bounded(0);
-        let lanes = Self { schedule, threads: Mutex::default(), ended };
+        let (lanes, alive) = Self::without_threads(bounds);
         for qos in Qos::ALL {
             let device = processor.device(qos)?;
             for index in 0..bounds.lanes[qos] {
@@ -89,6 +87,13 @@ impl Lanes {
         let schedule = Arc::clone(&lanes.schedule);
         lanes.spawn("auricle.timer".to_owned(), &alive, move || timer::run(&schedule, &parker))?;
         Ok(lanes)
+    }
+
+    /// Lanes that nobody drives, and what each thread has to hold while it does.
+    pub(crate) fn without_threads(bounds: Bounds) -> (Self, Sender<()>) {
+        let schedule = Arc::new(Schedule::new(Clock::System(Instant::now()), bounds));
+        let (alive, ended) = bounded(0);
+        (Self { schedule, threads: Mutex::default(), ended }, alive)
     }
 
     fn spawn(&self, name: String, alive: &Sender<()>, run: impl FnOnce() + Send + 'static) -> Result<()> {

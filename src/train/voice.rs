@@ -2,8 +2,8 @@
 //!
 //! espeak-ng makes its voices from rules: there are many, and none has ever breathed. Those of flite and festival are made
 //! from recordings of people, whose consonants, ends of words and breath they keep; there are few. A network that has
-//! learned from both does better on real people than one that knows the first alone (STOI 0.9375 instead of 0.9336 on 25
-//! recordings, after the same training).
+//! learned from both does better on real people than one that knows the first alone (on 25 recordings, 5,000 further steps
+//! with both took STOI from 0.9336 to 0.9375).
 
 use std::io::{ErrorKind, Write as _};
 use std::process::{Command, Stdio};

@@ -1,0 +1,32 @@
+//! `auricle bench`: figures that a user measures.
+
+use crate::cli::{Folder, auricle, text};
+
+/// The figures are measured, not made up: all that must be above zero are, in the order that they must have.
+#[test]
+fn bench_qos_prints_one_object_with_its_figures() {
+    let folder = Folder::new();
+    let file = folder.path("qos.json");
+    let file = file.to_str().unwrap();
+    for json in ["-", file] {
+        let arguments = ["bench", "qos", "--device", "cpu", "--turn", "1", "--rounds", "1", "--json", json];
+        let output = auricle(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let printed = text(&output.stdout);
+        let object = if json == "-" { printed.clone() } else { std::fs::read_to_string(file).unwrap() };
+        let figures: serde_json::Value = serde_json::from_str(&object).expect("one object");
+        assert_eq!(figures["device"], "cpu");
+        assert_eq!(figures["bound_ms"], 2.0, "one submission of 2 ms");
+        let number = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("{name} in {object}"));
+        for name in ["high_p99_ms", "high_p99_control_ms", "low_share", "total_vs_low_only", "scheduler_cpu_us_per_job"]
+        {
+            assert!(number(name) > 0.0, "{name} in {object}");
+        }
+        assert!(number("high_p50_ms") <= number("high_p99_ms"), "{object}");
+        assert!(number("low_share") < 1.0 && number("hand_over_parked_us") > 0.0, "{object}");
+        assert_eq!(printed.contains("low share"), json != "-", "a table, unless the object is asked for: {printed}");
+    }
+    let refused = auricle(["bench", "qos", "--turn", "0"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("0.1 to 3600 seconds are allowed"), "{}", text(&refused.stderr));
+}
