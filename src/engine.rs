@@ -10,9 +10,9 @@ use crate::graph::Graph;
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
-use crate::schedule::{
-    Bounds, JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Snapshot, Ticket,
-};
+use crate::schedule::{Bounds, JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Ticket};
+use crate::stream::{Home, Observer, Stream, StreamInput, StreamOptions};
+use crate::telemetry::Snapshot;
 
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ struct Inner {
     bounds: Bounds,
     longest_piece: Duration,
     lanes: Mutex<Option<Arc<Lanes>>>,
+    /// Looks after the streams, once there was one.
+    observer: Mutex<Option<Arc<Observer>>>,
 }
 
 impl Engine {
@@ -55,7 +57,7 @@ impl Engine {
         let device = device::open(&options.device, options.threads, &options.pipeline_cache)?;
         let bounds = options.schedule.checked(device.info().kind)?;
         let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
-        let inner = Inner { processor, bounds, longest_piece, lanes: Mutex::new(None) };
+        let inner = Inner { processor, bounds, longest_piece, lanes: Mutex::new(None), observer: Mutex::new(None) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -161,12 +163,53 @@ impl Engine {
         self.lanes()?.possess(qos)
     }
 
+    /// Opens a stream: a signal that is pushed and pulled as it comes, together with all others of the plan and the level.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when an option is out of its range, when the plan has more than one input, or none or several
+    /// outputs that could be pulled and none is named; [`Error::ShutDown`]; and what the device reports when it has no room
+    /// for the state of more channels.
+    pub fn open_stream(&self, plan: &Plan, options: StreamOptions) -> Result<Stream> {
+        self.stream_home(plan, options.qos)?.open(&options)
+    }
+
+    /// The same, with a callback that gets what comes out, interleaved, on a thread of the engine's. While it runs, no other
+    /// stream of the plan and the level goes on: it should hand samples over, and not work on them.
+    ///
+    /// # Errors
+    /// As [`open_stream`](Self::open_stream).
+    pub fn open_stream_with(
+        &self,
+        plan: &Plan,
+        options: StreamOptions,
+        on_output: impl FnMut(&[f32]) + Send + 'static,
+    ) -> Result<StreamInput> {
+        self.stream_home(plan, options.qos)?.open_with(&options, Box::new(on_output))
+    }
+
+    /// Where streams of a plan and a level live.
+    pub(crate) fn stream_home(&self, plan: &Plan, qos: Qos) -> Result<Home> {
+        if !plan.is_of(&self.inner.processor) {
+            return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
+        }
+        let lanes = self.lanes()?;
+        let mut observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let observer = match &*observer {
+            Some(observer) => Arc::clone(observer),
+            None => Arc::clone(observer.insert(Observer::start(&lanes)?)),
+        };
+        Ok(Home { observer, plan: plan.on(qos)?, qos })
+    }
+
     /// All figures, as they are now; of an engine that never had a job, those of none.
     ///
     /// # Errors
     /// When the lanes cannot be started.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(self.lanes()?.snapshot())
+        let mut snapshot = self.lanes()?.snapshot();
+        let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.streams = observer.map_or_else(Vec::new, |observer| observer.snapshot());
+        Ok(snapshot)
     }
 
     /// Submissions on the device at once: what [`ScheduleOptions::in_flight`] came to.
@@ -176,7 +219,8 @@ impl Engine {
 
     /// Ends the engine's threads: takes no more jobs, and waits so long at most for those that are there. Returns how many
     /// were given up, each of which is answered with [`Error::ShutDown`]. Called on a lane it does not wait, and gives up all
-    /// jobs, its own included.
+    /// jobs, its own included. Streams end at once, with the same error; finish their inputs and pull what comes out to get
+    /// all of it.
     ///
     /// Dropping the last clone of an engine aborts too.
     pub fn shutdown(&self, how: ShutDown, grace: Duration) -> usize {

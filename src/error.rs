@@ -138,6 +138,22 @@ pub enum Error {
         message: String,
     },
 
+    /// A stream whose device failed, or whose callback panicked.
+    #[error("stream `{stream}` ended before its end: {reason}; open it anew")]
+    Stream {
+        /// The stream's name.
+        stream: String,
+        /// What failed.
+        reason: String,
+    },
+
+    /// A stream that takes nothing more.
+    #[error("stream `{stream}` takes no more samples: its input was finished, or nobody is there to pull its output")]
+    StreamFinished {
+        /// The stream's name.
+        stream: String,
+    },
+
     /// A ticket whose answer was taken before.
     #[error("the answer of this job was taken from its ticket before: there is only one")]
     AnswerTaken,

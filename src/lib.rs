@@ -49,7 +49,8 @@
 //!
 //! For a signal that keeps coming, [`Plan::session`] takes it in pieces and gives back what the whole would have given.
 //! Where several share a device, [`Engine::submit`] takes jobs of three levels of service ([`Qos`]), and keeps urgent ones
-//! on time.
+//! on time. [`Engine::open_stream`] opens a live stream, one of as many as there need be, which go through the device
+//! together.
 //!
 //! # How it is built
 //!
@@ -68,6 +69,7 @@
 //! cli                     arguments in, exit code out; the only user of `picture` and of `import`
 //! quality                 beside the flow: measures of a cleaned signal, for whoever needs them
 //!   engine                what embedders hold: open, compile, submit, snapshot, shut down
+//!     stream              LIVE: rings, the observer, streams of one plan and level in one batch
 //!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets
 //!       plan              a compiled graph: runs and sessions, and what pieces of them cost
 //!     device              EXECUTION: adapter choice, gpu, cpu, host; a command queue for each level
@@ -77,7 +79,7 @@
 //!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
 //!           format        signal files: WAV, raw, SigMF
 //!           resample      other sample rates than a network's
-//!             frame, memory, qos, error
+//!             frame, memory, qos, telemetry, error
 //! ```
 //!
 //! # Words
@@ -93,6 +95,7 @@
 //! | kernel | one WGSL entry point together with its CPU twin |
 //! | job | one submission of a plan or of an app's own code; answered through a ticket |
 //! | QoS | what a job is promised: `High`, `Default`, `Low` |
+//! | stream | a long-lived signal that is pushed and pulled; the engine batches streams of the same plan |
 //! | lane | an in-order command queue with its own thread; lanes belong to a QoS |
 //! | plan | a compiled graph: pipelines, bind groups, buffers for each batch bucket |
 
@@ -104,6 +107,8 @@ extern crate self as auricle;
 pub mod cli;
 
 mod engine;
+
+mod stream;
 
 mod schedule;
 
@@ -138,6 +143,8 @@ pub mod train;
 
 mod memory;
 
+mod telemetry;
+
 mod qos;
 
 mod frame;
@@ -156,9 +163,11 @@ pub use plan::{Plan, Session};
 pub use qos::{PerQos, Qos};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
 pub use schedule::{
-    JobOptions, Lane, LaneGuard, LaneSnapshot, Latency, QosSnapshot, Samples, ScheduleOptions, ShutDown, Snapshot,
-    Span, Ticket, entropy_of_powers, qos_from_entropy, spectral_entropy,
+    JobOptions, Lane, LaneGuard, Samples, ScheduleOptions, ShutDown, Ticket, entropy_of_powers, qos_from_entropy,
+    spectral_entropy,
 };
 pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};
+pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
+pub use telemetry::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span, StreamsSnapshot};

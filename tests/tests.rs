@@ -74,6 +74,9 @@ mod denoise_quality;
 /// Jobs of every level: answers, order, ends.
 mod jobs;
 
+/// Live streams: what comes out, what is counted, how they end.
+mod streams;
+
 /// How uncertain a signal is.
 mod entropy;
 

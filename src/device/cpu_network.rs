@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::host::HostPool;
 use crate::error::{Error, Result};
 use crate::stage::denoise::model::Model;
-use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions};
+use crate::stage::denoise::network::{Advance, HopStep, Network, NetworkOptions, NetworkState};
 use crate::stage::denoise::twin::{BLOCK_ROWS, Group, PackedModel, TwinRoom};
 
 #[derive(Debug)]
@@ -72,6 +72,22 @@ impl Network for CpuNetwork {
 
     fn call_rows(&self) -> usize {
         4 * BLOCK_ROWS * self.host.threads
+    }
+
+    fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>> {
+        Ok(channels.iter().map(|channel| self.model.save(&self.states[*channel as usize])).collect())
+    }
+
+    fn restore(&mut self, channel: u32, state: &NetworkState) -> Result<()> {
+        self.model.restore(&mut self.states[channel as usize], state);
+        Ok(())
+    }
+
+    fn clear(&mut self, channels: &[u32]) -> Result<()> {
+        for channel in channels {
+            self.states[*channel as usize] = self.model.initial_state();
+        }
+        Ok(())
     }
 
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()> {

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::{CompileReport, Device, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
-use crate::frame::FrameShape;
-use crate::recording::batch::{Batch, CONTEXT_LEN, History};
+use crate::frame::{FrameShape, FrameState, Quiet};
+use crate::recording::batch::{Batch, CONTEXT_LEN, History, InputSamples, LONG_AGO};
 use crate::recording::results::RunOutput;
 use crate::recording::{GateStep, Recording};
 use crate::simd::SimdLevel;
+use crate::stage::gate::ALWAYS_LOUD;
 
 /// A recording, ready to run.
 #[derive(Debug)]
@@ -52,16 +53,14 @@ impl Frames {
     }
 
     pub(super) fn run_into(&self, inputs: &[&[f32]], channels: usize, output: &mut RunOutput) -> Result<()> {
-        self.run_batch(&Batch::new(self.inputs(), inputs, channels, None)?, output)
+        self.run_batch(&Batch::whole(self.inputs(), inputs, channels)?, output)
     }
 
     pub(super) fn session(&self, channels: usize) -> FramesSession {
-        let history = History::new(&self.shapes(), channels);
-        FramesSession { channels, history, pushed: 0, level: SimdLevel::detect() }
-    }
-
-    fn shapes(&self) -> Vec<FrameShape> {
-        self.inputs().iter().map(|(_, shape)| *shape).collect()
+        let shapes = self.inputs().iter().map(|(_, shape)| *shape).collect();
+        let mut session = FramesSession { channels: Vec::new(), shapes, level: SimdLevel::detect() };
+        session.grow(channels);
+        session
     }
 
     fn run_batch(&self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
@@ -79,51 +78,110 @@ impl Frames {
     }
 }
 
-/// Channels that go on from one push to the next.
+/// Channels that go on from one push to the next, each for itself.
 #[derive(Clone, Debug)]
 pub(super) struct FramesSession {
-    channels: usize,
-    history: History,
-    /// Frames of each channel so far.
-    pushed: u64,
+    channels: Vec<FramesChannel>,
+    shapes: Vec<FrameShape>,
     level: SimdLevel,
 }
 
+/// What is kept of one channel.
+#[derive(Clone, Debug)]
+pub(super) struct FramesChannel {
+    history: History,
+    /// Frames so far.
+    pushed: u64,
+}
+
 impl FramesSession {
-    /// Takes the next frames of every channel, and gives back those whose neighbours are there.
-    pub(super) fn push(&mut self, frames: &Frames, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
-        let mut batch = Batch::new(frames.inputs(), inputs, self.channels, Some(&self.history))?;
+    /// Makes it so many channels; new ones begin.
+    pub(super) fn grow(&mut self, channels: usize) {
+        let Self { shapes, .. } = self;
+        self.channels.resize_with(channels, || FramesChannel { history: History::new(shapes), pushed: 0 });
+    }
+
+    /// Takes a channel's state out; it begins anew.
+    pub(super) fn take_channel(&mut self, channel: u32) -> FramesChannel {
+        let new = FramesChannel { history: History::new(&self.shapes), pushed: 0 };
+        std::mem::replace(&mut self.channels[channel as usize], new)
+    }
+
+    pub(super) fn put_channel(&mut self, channel: u32, state: FramesChannel) {
+        self.channels[channel as usize] = state;
+    }
+
+    /// Whether nothing of a channel has been pushed: its first frames come out apart from those of the others where frames
+    /// are held back.
+    pub(super) fn is_new(&self, channel: u32) -> bool {
+        self.channels[channel as usize].pushed == 0
+    }
+
+    /// Whether a silent frame of a channel changes nothing: the gate would find it quiet, and nobody hears what came before.
+    pub(super) fn is_silent(&self, frames: &Frames, channel: u32) -> bool {
+        let FramesChannel { history, pushed } = &self.channels[channel as usize];
+        let Some(gate) = frames.gate().filter(|gate| gate.quiet == Quiet::Zero && gate.threshold_bits != ALWAYS_LOUD)
+        else {
+            return false;
+        };
+        let is_quiet = |state: &Option<FrameState>| state.is_some_and(|state| state != FrameState::Live);
+        *pushed > 0 && history.since_loud > gate.hold && history.states.iter().all(is_quiet)
+    }
+
+    /// Passes over silent frames of a [silent](Self::is_silent) channel.
+    pub(super) fn pass_silence(&mut self, channel: u32, frames: u64) {
+        let FramesChannel { history, pushed } = &mut self.channels[channel as usize];
+        *pushed += frames;
+        history.states = [Some(FrameState::Quiet); CONTEXT_LEN];
+        let behind = u32::try_from(frames).unwrap_or(u32::MAX);
+        history.since_loud = history.since_loud.saturating_add(behind).min(LONG_AGO);
+    }
+
+    /// Takes the next frames of some channels, ascending, which are all new or all not; and gives back those whose
+    /// neighbours are there.
+    pub(super) fn push(
+        &mut self,
+        frames: &Frames,
+        which: &[u32],
+        inputs: &[InputSamples<'_>],
+        output: &mut RunOutput,
+    ) -> Result<()> {
+        let mut batch = self.batch(frames, which, inputs.to_vec())?;
         if frames.latency_frames() > 0 {
             let held_back = batch.rows() - 1;
-            batch.emit = self.first_pending().min(held_back)..held_back;
+            batch.emit = self.first_pending(which).min(held_back)..held_back;
         }
         if batch.emit.is_empty() {
             // Frames are looked at when they, or their neighbours, come out; these do not yet, and must not slip through.
-            self.refuse_faulty(frames, &batch).map_err(|error| self.since_start(frames, error))?;
+            self.refuse_faulty(frames, &batch).map_err(|error| self.since_start(frames, which, error))?;
         }
-        frames.run_batch(&batch, output).map_err(|error| self.since_start(frames, error))?;
-        let history = self.next_history(frames, &batch);
-        self.pushed += batch.frames as u64;
-        self.history = history;
+        frames.run_batch(&batch, output).map_err(|error| self.since_start(frames, which, error))?;
+        let decided = self.decide_kept(frames, &batch);
+        self.keep(which, inputs, &decided);
         Ok(())
     }
 
-    /// Gives back the frames that were held back, and starts over.
-    pub(super) fn finish(&mut self, frames: &Frames, output: &mut RunOutput) -> Result<()> {
-        let nothing: Vec<&[f32]> = frames.inputs().iter().map(|_| &[][..]).collect();
-        let mut batch = Batch::new(frames.inputs(), &nothing, self.channels, Some(&self.history))?;
+    /// Gives back the frames of some channels that were held back, and starts those over.
+    pub(super) fn finish(&mut self, frames: &Frames, which: &[u32], output: &mut RunOutput) -> Result<()> {
+        let nothing = vec![InputSamples::Together(&[]); self.shapes.len()];
+        let mut batch = self.batch(frames, which, nothing)?;
         if frames.latency_frames() > 0 {
-            batch.emit = self.first_pending()..CONTEXT_LEN;
+            batch.emit = self.first_pending(which)..CONTEXT_LEN;
         }
         frames.run_batch(&batch, output)?;
-        *self = frames.session(self.channels);
+        which.iter().for_each(|channel| drop(self.take_channel(*channel)));
         Ok(())
+    }
+
+    fn batch<'a>(&'a self, frames: &Frames, which: &[u32], inputs: Vec<InputSamples<'a>>) -> Result<Batch<'a>> {
+        let history = which.iter().map(|channel| &self.channels[*channel as usize].history).collect();
+        Batch::new(frames.inputs(), inputs, which.len(), history)
     }
 
     fn refuse_faulty(&self, frames: &Frames, batch: &Batch<'_>) -> Result<()> {
         let rows = CONTEXT_LEN..batch.rows();
         let mut states = Vec::new();
-        for channel in 0..self.channels {
+        for channel in 0..batch.channels {
             states.clear();
             crate::device::decide_rows(&frames.recording, self.level, batch, channel, rows.clone(), &mut states);
             crate::device::refuse_faulty(&frames.recording, batch, channel, rows.start, &states)?;
@@ -132,40 +190,56 @@ impl FramesSession {
     }
 
     /// The row of the first frame that was pushed and has not come back.
-    fn first_pending(&self) -> usize {
-        if self.pushed > 0 { CONTEXT_LEN - 1 } else { CONTEXT_LEN }
+    fn first_pending(&self, which: &[u32]) -> usize {
+        let is_new = which.first().is_none_or(|channel| self.is_new(*channel));
+        if is_new { CONTEXT_LEN } else { CONTEXT_LEN - 1 }
     }
 
-    fn since_start(&self, frames: &Frames, error: Error) -> Error {
+    fn since_start(&self, frames: &Frames, which: &[u32], error: Error) -> Error {
         match error {
             Error::FaultyFrame { channel, frame, sample } => {
-                let frame_len = frames.gated_frame_len();
-                Error::FaultyFrame { channel, frame: frame + self.pushed, sample: sample + self.pushed * frame_len }
+                let channel = which[channel] as usize;
+                let (frame_len, pushed) = (frames.gated_frame_len(), self.channels[channel].pushed);
+                Error::FaultyFrame { channel, frame: frame + pushed, sample: sample + pushed * frame_len }
             }
             other => other,
         }
     }
 
-    /// The last two rows of the batch become the context of the next one.
-    fn next_history(&self, frames: &Frames, batch: &Batch<'_>) -> History {
-        let mut next = self.history.clone();
+    /// What the last two rows of each channel are, which become the context of the next batch.
+    fn decide_kept(&self, frames: &Frames, batch: &Batch<'_>) -> Vec<([Option<FrameState>; CONTEXT_LEN], u32)> {
         let kept = batch.rows() - CONTEXT_LEN..batch.rows();
         let mut states = Vec::new();
-        for channel in 0..self.channels {
+        let decide = |channel| {
             states.clear();
-            next.since_loud[channel] =
+            let since_loud =
                 crate::device::decide_rows(&frames.recording, self.level, batch, channel, kept.clone(), &mut states);
-            for (index, row) in kept.clone().enumerate() {
-                next.states[channel][index] = batch.has_frame(channel, row).then(|| states[index]);
-                for input in 0..next.frames.len() {
-                    let len = batch.shape(input).floats();
-                    let place = (channel * CONTEXT_LEN + index) * len;
-                    if let Some(frame) = batch.frame(input, channel, row) {
-                        next.frames[input][place..place + len].copy_from_slice(frame);
-                    }
+            let state = |index: usize| batch.has_frame(channel, kept.start + index).then(|| states[index]);
+            (std::array::from_fn(state), since_loud)
+        };
+        (0..batch.channels).map(decide).collect()
+    }
+
+    fn keep(
+        &mut self,
+        which: &[u32],
+        inputs: &[InputSamples<'_>],
+        decided: &[([Option<FrameState>; CONTEXT_LEN], u32)],
+    ) {
+        for (index, (channel, (states, since_loud))) in which.iter().zip(decided).enumerate() {
+            let FramesChannel { history, pushed } = &mut self.channels[*channel as usize];
+            (history.states, history.since_loud) = (*states, *since_loud);
+            let mut new = 0;
+            for (input, (samples, shape)) in inputs.iter().zip(&self.shapes).enumerate() {
+                let (len, kept) = (shape.floats(), &mut history.frames[input]);
+                new = samples.count(len) / which.len();
+                let last = index * new..(index + 1) * new;
+                for frame in last.skip(new.saturating_sub(CONTEXT_LEN)) {
+                    kept.copy_within(len.., 0);
+                    kept[len..].copy_from_slice(samples.frame(frame, len));
                 }
             }
+            *pushed += new as u64;
         }
-        next
     }
 }

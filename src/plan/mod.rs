@@ -3,7 +3,11 @@
 //! A graph is compiled once for each command queue that it runs on: that of the engine, and those of the levels of service
 //! as they are asked for.
 
+mod channels;
+
 mod cost;
+
+mod denoising;
 
 mod frames;
 
@@ -18,12 +22,13 @@ use crate::error::Result;
 use crate::frame::{FrameShape, Quiet};
 use crate::graph::Graph;
 use crate::qos::{PerQos, Qos};
-use crate::recording::DenoiseStep;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Layout, RunOutput};
+use crate::recording::{DenoiseStep, GateStep, Recording};
 use crate::stage::denoise::network::Network;
 use crate::stage::denoise::stream::DenoiseStream;
 
+pub(crate) use self::channels::{ChannelState, Channels};
 pub(crate) use self::cost::CostModel;
 use self::frames::Frames;
 pub use self::session::Session;
@@ -188,7 +193,7 @@ impl Compiled {
     /// # Errors
     /// [`crate::Error::BatchShape`] when they do not fit.
     pub(crate) fn frames_of(&self, inputs: &[&[f32]], channels: usize) -> Result<usize> {
-        Ok(Batch::new(self.inputs(), inputs, channels, None)?.frames)
+        Ok(Batch::whole(self.inputs(), inputs, channels)?.frames)
     }
 
     /// Whether an output of this name holds what a filter measured for its coherence.
@@ -205,6 +210,46 @@ impl Compiled {
             None => self.first.run_into(inputs, channels, output),
             Some(_) => Session::new(self, channels)?.run_whole(inputs, output).inspect_err(|_| output.clear()),
         }
+    }
+
+    /// Outputs, and the shape of their frames.
+    pub(crate) fn outputs(&self) -> Vec<(String, FrameShape)> {
+        let of = |recording: &Recording, hidden: Option<&str>| -> Vec<(String, FrameShape)> {
+            let visible = recording.outputs.iter().filter(|port| hidden != Some(&port.name));
+            visible.map(|port| (port.name.clone(), recording.buffers[port.buffer].shape)).collect()
+        };
+        let step = self.denoise.as_ref();
+        let mut outputs = of(self.first.recording(), step.map(|step| step.source.as_str()));
+        outputs.extend(step.iter().flat_map(|step| step.outputs.iter().map(|name| (name.clone(), step.shape))));
+        outputs.extend(self.then.iter().flat_map(|then| of(then.recording(), None)));
+        outputs
+    }
+
+    pub(crate) fn gate(&self) -> Option<&GateStep> {
+        self.first.gate()
+    }
+
+    pub(crate) fn latency_frames(&self) -> usize {
+        self.latency_frames
+    }
+
+    /// Whether channels of this plan can go on where those of the other left off.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let network = |plan: &Self| {
+            let step = plan.denoise.as_ref()?;
+            Some((Arc::clone(&step.denoise.model), step.denoise.sample_rate_hz, step.denoise.precision))
+        };
+        let same_network = match (network(self), network(other)) {
+            (Some((model, rate_hz, _)), Some((other, other_rate_hz, _))) => {
+                rate_hz == other_rate_hz && (Arc::ptr_eq(&model, &other) || model == other)
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        same_network
+            && self.latency_frames == other.latency_frames
+            && self.inputs() == other.inputs()
+            && self.outputs() == other.outputs()
     }
 
     /// What becomes of quiet frames.

@@ -9,26 +9,37 @@ pub(super) struct Queue<T> {
 }
 
 impl<T: Copy> Queue<T> {
-    pub(super) fn new(len: usize, channels: usize) -> Self {
-        Self { len, channels: vec![Vec::new(); channels] }
+    pub(super) fn new(len: usize) -> Self {
+        Self { len, channels: Vec::new() }
     }
 
-    /// Appends frames, channel after channel.
-    pub(super) fn push(&mut self, values: &[T]) {
-        let row = values.len() / self.channels.len().max(1);
-        for (channel, values) in self.channels.iter_mut().zip(values.chunks(row.max(1))) {
-            channel.extend_from_slice(values);
+    /// Makes it so many channels.
+    pub(super) fn grow(&mut self, channels: usize) {
+        self.channels.resize_with(channels, Vec::new);
+    }
+
+    /// Appends frames of some channels, channel after channel.
+    pub(super) fn push(&mut self, which: &[u32], values: &[T]) {
+        let row = values.len() / which.len().max(1);
+        for (channel, values) in which.iter().zip(values.chunks(row.max(1))) {
+            self.channels[*channel as usize].extend_from_slice(values);
         }
     }
 
-    /// Takes the first frames of every channel, channel after channel.
-    pub(super) fn take(&mut self, frames: usize) -> Vec<T> {
+    /// Takes the first frames of some channels, channel after channel.
+    pub(super) fn take(&mut self, which: &[u32], frames: usize, to: &mut Vec<T>) {
         let values = frames * self.len;
-        let mut taken = Vec::with_capacity(values * self.channels.len());
-        for channel in &mut self.channels {
-            taken.extend_from_slice(&channel[..values]);
-            channel.drain(..values);
+        for channel in which {
+            to.extend(self.channels[*channel as usize].drain(..values));
         }
-        taken
+    }
+
+    /// Takes out all that waits of a channel.
+    pub(super) fn take_channel(&mut self, channel: u32) -> Vec<T> {
+        std::mem::take(&mut self.channels[channel as usize])
+    }
+
+    pub(super) fn put_channel(&mut self, channel: u32, values: Vec<T>) {
+        self.channels[channel as usize] = values;
     }
 }

@@ -86,13 +86,23 @@ impl Dispatch {
         deadline: Option<Duration>,
         behind: bool,
     ) -> Option<Place> {
-        if self.queues[qos].len() >= self.bounds.capacity[qos] {
-            return None;
-        }
+        let is_full = self.queues[qos].len() >= self.bounds.capacity[qos];
+        (!is_full).then(|| self.admit_always(id, qos, load, deadline, behind))
+    }
+
+    /// The same, for a job that is bounded elsewhere.
+    pub(crate) fn admit_always(
+        &mut self,
+        id: JobId,
+        qos: Qos,
+        load: Load,
+        deadline: Option<Duration>,
+        behind: bool,
+    ) -> Place {
         let place = Place { behind, deadline: deadline.unwrap_or(Duration::MAX), arrival: self.arrivals };
         self.arrivals += 1;
         self.queues[qos].insert(place, (id, load));
-        Some(place)
+        place
     }
 
     /// Puts back a job of which a piece was done. It has its place already, so the queue may be full.

@@ -1,123 +1,13 @@
-//! What is counted and timed about jobs and lanes, and the snapshot that everything reads.
+//! What is counted and timed about jobs and lanes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::dispatch::Dispatch;
 use super::{Ended, Job, LaneId, Outcome};
 use crate::qos::{PerQos, Qos};
-
-/// The engine at one moment.
-#[derive(Clone, Debug, serde::Serialize)]
-#[non_exhaustive]
-pub struct Snapshot {
-    /// Time since the scheduler started.
-    pub uptime: Duration,
-    /// Each level.
-    pub qos: PerQos<QosSnapshot>,
-    /// Each lane, the most urgent level first.
-    pub lanes: Vec<LaneSnapshot>,
-}
-
-/// One level at one moment. Counts are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of
-/// all the answers.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-#[non_exhaustive]
-pub struct QosSnapshot {
-    /// Jobs in the queue, those included of which a part is done.
-    pub waiting: usize,
-    /// Submissions on the device.
-    pub in_flight: usize,
-    /// Jobs that came in.
-    pub admitted: u64,
-    /// How often a job went behind the others because its data were not coherent: when it came, or after a piece of it.
-    pub put_behind: u64,
-    /// Jobs that were turned away because the queue was full; these never came in.
-    pub refused: u64,
-    /// Jobs answered with a result.
-    pub done: u64,
-    /// Jobs answered with an error of their own.
-    pub failed: u64,
-    /// Jobs that somebody cancelled.
-    pub cancelled: u64,
-    /// Jobs whose time was over.
-    pub expired: u64,
-    /// Jobs that were given up when the engine shut down.
-    pub shut_down: u64,
-    /// Results per second, over the last [`Snapshot::WINDOW`].
-    pub rate_hz: f64,
-    /// Time from submission to the first lane.
-    pub queue: Latency,
-    /// Time with lanes.
-    pub compute: Latency,
-    /// Time from submission to the answer.
-    pub total: Latency,
-}
-
-/// Times over the last [`Snapshot::WINDOW`], each to a hundredth of itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Latency {
-    /// How many there are.
-    pub count: u64,
-    /// Half of them are no longer.
-    pub p50: Duration,
-    /// 95 of 100 are no longer.
-    pub p95: Duration,
-    /// 99 of 100 are no longer.
-    pub p99: Duration,
-    /// The longest.
-    pub max: Duration,
-}
-
-/// One lane at one moment.
-#[derive(Clone, Debug, serde::Serialize)]
-#[non_exhaustive]
-pub struct LaneSnapshot {
-    /// Whose jobs it takes.
-    pub qos: Qos,
-    /// Which of its level's lanes it is, from 0.
-    pub index: usize,
-    /// The part of the last second in which it was busy, 0 to 1.
-    pub occupancy: f64,
-    /// What it did last, oldest first; what it does now ends with the snapshot.
-    pub spans: Vec<Span>,
-}
-
-/// A stretch of time in which a lane was busy with one job, or a piece of it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Span {
-    /// The job's name.
-    #[serde(serialize_with = "as_text")]
-    pub job: Arc<str>,
-    /// When it began, since the start of the scheduler.
-    pub begin: Duration,
-    /// When it ended.
-    pub end: Duration,
-}
-
-fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
-}
-
-impl Snapshot {
-    /// How far back latencies and rates look, give or take a quarter.
-    pub const WINDOW: Duration = Duration::from_secs(10);
-
-    /// Jobs that came in and have no answer yet.
-    pub fn unanswered(&self) -> u64 {
-        self.qos.iter().map(|(_, qos)| qos.admitted - qos.answered()).sum()
-    }
-}
-
-impl QosSnapshot {
-    /// Jobs that have their answer.
-    pub fn answered(&self) -> u64 {
-        self.done + self.failed + self.cancelled + self.expired + self.shut_down
-    }
-}
+use crate::telemetry::{LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span};
 
 /// Spans that a lane remembers.
 const SPANS: usize = 256;
@@ -233,7 +123,7 @@ impl Figures {
                 LaneSnapshot { qos, index, occupancy: occupancy(&spans, now), spans }
             })
         });
-        Snapshot { uptime: now, qos: PerQos::from_fn(of), lanes: lanes.collect() }
+        Snapshot { uptime: now, qos: PerQos::from_fn(of), lanes: lanes.collect(), streams: Vec::new() }
     }
 }
 
@@ -244,70 +134,4 @@ fn occupancy(spans: &[Span], now: Duration) -> f64 {
     }
     let busy: Duration = spans.iter().map(|span| span.end.saturating_sub(span.begin.max(begin))).sum();
     (busy.as_secs_f64() / now.saturating_sub(begin).as_secs_f64().max(1e-9)).min(1.0)
-}
-
-impl Latency {
-    fn of(times: &Histogram<u32>) -> Self {
-        let at = |quantile: f64| Duration::from_micros(times.value_at_quantile(quantile));
-        Self { count: times.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: Duration::from_micros(times.max()) }
-    }
-}
-
-/// Parts of the window, each of which is forgotten as a whole.
-const PARTS: u32 = 4;
-
-/// Times of the last while, in microseconds.
-struct Rolling {
-    parts: Vec<(u128, Histogram<u32>)>,
-}
-
-impl Default for Rolling {
-    fn default() -> Self {
-        Self { parts: (0..PARTS).map(|_| (0, histogram())).collect() }
-    }
-}
-
-#[expect(clippy::expect_used, reason = "the bounds are constants")]
-fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("up to an hour, to a hundredth, should be possible")
-}
-
-impl Rolling {
-    fn part_len() -> Duration {
-        Snapshot::WINDOW / PARTS
-    }
-
-    fn record(&mut self, now: Duration, time: Duration) {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let index = usize::try_from(turn % u128::from(PARTS)).unwrap_or(0);
-        let (of, times) = &mut self.parts[index];
-        if *of != turn {
-            *of = turn;
-            times.reset();
-        }
-        let micros = u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
-        times.saturating_record(micros.max(1));
-    }
-
-    /// All that is recent.
-    fn latency(&self, now: Duration) -> Latency {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let is_recent = |of: u128| turn.saturating_sub(of) < u128::from(PARTS);
-        let mut recent =
-            self.parts.iter().filter(|(of, times)| is_recent(*of) && !times.is_empty()).map(|(_, times)| times);
-        let Some(first) = recent.next() else { return Latency::default() };
-        let mut sum = first.clone();
-        for times in recent {
-            // Same bounds, so it always fits.
-            sum.add(times).ok();
-        }
-        Latency::of(&sum)
-    }
-
-    /// How far back that goes.
-    fn covers(now: Duration) -> Duration {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let first = u32::try_from(turn.saturating_sub(u128::from(PARTS) - 1)).unwrap_or(u32::MAX);
-        now.saturating_sub(Self::part_len() * first)
-    }
 }

@@ -43,20 +43,21 @@ use std::time::{Duration, Instant};
 use crossbeam::sync::Unparker;
 
 pub(crate) use self::dispatch::Bounds;
-use self::dispatch::{Dispatch, JobId, Load, Place};
+pub(crate) use self::dispatch::Load;
+use self::dispatch::{Dispatch, JobId, Place};
 pub use self::entropy::{entropy_of_powers, qos_from_entropy, spectral_entropy};
 use self::figures::Figures;
-pub use self::figures::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span};
 pub use self::lane::{Lane, LaneGuard};
 pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
+pub(crate) use self::plan_job::Watch;
 pub use self::samples::Samples;
-use self::threads::Bell;
-pub(crate) use self::threads::Lanes;
-use self::ticket::Answer;
+pub(crate) use self::threads::{Bell, Lanes, panic_message};
+pub(crate) use self::ticket::Answer;
 pub use self::ticket::Ticket;
-use self::work::Work;
+pub(crate) use self::work::Work;
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
+use crate::telemetry::Snapshot;
 
 /// A job that has no answer yet.
 struct Job {
@@ -97,6 +98,8 @@ pub(crate) struct Arrival {
     pub(crate) deadline: Option<Duration>,
     /// How far its data are a signal, as far as anybody knows.
     pub(crate) coherence: Option<f32>,
+    /// Whether it is refused where too many wait.
+    pub(crate) is_bounded: bool,
     pub(crate) answer: Arc<dyn Answer>,
     pub(crate) work: Box<dyn Work>,
 }
@@ -156,6 +159,8 @@ struct State {
     /// Lanes that sleep, or are about to.
     idle: PerQos<Vec<(usize, Arc<Bell>)>>,
     timer: Option<Unparker>,
+    /// Bells of threads that have to know when it is closed.
+    beside: Vec<Arc<Bell>>,
     /// No job comes in any more.
     is_closed: bool,
     figures: Figures,
@@ -174,8 +179,9 @@ fn unlock_and_wake(mut state: MutexGuard<'_, State>) {
 
 fn unlock_and_wake_all(mut state: MutexGuard<'_, State>) {
     let woken = Qos::ALL.map(|qos| std::mem::take(&mut state.idle[qos]));
-    let timer = state.timer.clone();
+    let (timer, beside) = (state.timer.clone(), state.beside.clone());
     drop(state);
+    beside.iter().for_each(|bell| bell.ring());
     woken.iter().flatten().for_each(|(_, bell)| bell.ring());
     timer.iter().for_each(Unparker::unpark);
 }
@@ -210,6 +216,7 @@ impl Schedule {
             next_id: 0,
             idle: PerQos::default(),
             timer: None,
+            beside: Vec::new(),
             is_closed: false,
             figures: Figures::new(&bounds.lanes),
         };
@@ -223,7 +230,7 @@ impl Schedule {
     pub(crate) fn admit(&self, arrival: Arrival) -> Result<JobId> {
         let now = self.clock.now();
         // Before the lock is taken: what a refused job holds is let go after it.
-        let Arrival { name, qos, load, deadline, coherence, answer, work } = arrival;
+        let Arrival { name, qos, load, deadline, coherence, is_bounded, answer, work } = arrival;
         let mut state = self.lock();
         let behind = coherence.is_some_and(|coherence| state.dispatch.puts_behind(qos, coherence));
         if state.is_closed {
@@ -231,7 +238,11 @@ impl Schedule {
         }
         let id = state.next_id;
         let deadline = deadline.and_then(|deadline| now.checked_add(deadline));
-        let Some(place) = state.dispatch.admit(id, qos, load, deadline, behind) else {
+        let place = match is_bounded {
+            true => state.dispatch.admit(id, qos, load, deadline, behind),
+            false => Some(state.dispatch.admit_always(id, qos, load, deadline, behind)),
+        };
+        let Some(place) = place else {
             let waiting = state.dispatch.waiting(qos);
             state.figures.refused(qos);
             return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.between_answers(qos) });
@@ -376,6 +387,16 @@ impl Schedule {
     /// What to wake when there is an earlier deadline.
     pub(crate) fn set_timer(&self, timer: Unparker) {
         self.lock().timer = Some(timer);
+    }
+
+    /// What to ring when no job comes in any more.
+    pub(crate) fn add_beside(&self, bell: Arc<Bell>) {
+        self.lock().beside.push(bell);
+    }
+
+    /// True when no job comes in any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().is_closed
     }
 
     /// True when no job will ever come.

@@ -59,7 +59,7 @@ impl PlanJob {
         let inputs: Vec<&[f32]> = self.inputs.iter().map(|samples| &**samples).collect();
         let watch = Watch::start(lane);
         let run = self.plan.run_into(&inputs, self.channels, &mut self.output);
-        watch.learn(self.plan.cost(), &self.output);
+        watch.learn(self.plan.cost(), self.output.counts().live);
         match run {
             Ok(()) => self.done(),
             Err(error) => Progress::Failed(error),
@@ -71,7 +71,7 @@ impl PlanJob {
         let mut output = std::mem::take(&mut self.output);
         let watch = Watch::start(lane);
         match pieces.advance(&self, frames, &mut output) {
-            Ok(()) => watch.learn(self.plan.cost(), &pieces.part),
+            Ok(()) => watch.learn(self.plan.cost(), pieces.part.counts().live),
             Err(error) => return Progress::Failed(error),
         }
         self.output = output;
@@ -99,20 +99,20 @@ impl Work for PlanJob {
 
 /// Times a piece. One that a more urgent submission disturbed says nothing about its size; nor do frames that were silent,
 /// which cost next to nothing.
-struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     lane: &'a Lane,
     undisturbed: Option<u64>,
     start: Instant,
 }
 
 impl<'a> Watch<'a> {
-    fn start(lane: &'a Lane) -> Self {
+    pub(crate) fn start(lane: &'a Lane) -> Self {
         Self { lane, undisturbed: lane.undisturbed(), start: Instant::now() }
     }
 
-    fn learn(self, cost: &CostModel, output: &RunOutput) {
+    pub(crate) fn learn(self, cost: &CostModel, live: u64) {
         if self.undisturbed.is_some() && self.lane.undisturbed() == self.undisturbed {
-            cost.learn(usize::try_from(output.counts().live).unwrap_or(0), self.start.elapsed());
+            cost.learn(usize::try_from(live).unwrap_or(0), self.start.elapsed());
         }
     }
 }

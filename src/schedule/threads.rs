@@ -42,14 +42,18 @@ impl Bell {
         self.unparker.unpark();
     }
 
-    /// Waits until it was rung since the last time: a moment awake, then asleep.
-    fn wait(&self, parker: &Parker) {
+    /// Waits until it was rung since the last time, or so long: a moment awake, then asleep.
+    pub(crate) fn wait(&self, parker: &Parker, timeout: Option<Duration>) {
         let start = Instant::now();
         while !self.rung.swap(false, Ordering::Acquire) {
             if start.elapsed() < AWAKE {
                 std::hint::spin_loop();
-            } else {
-                parker.park();
+                continue;
+            }
+            match timeout.map(|timeout| timeout.checked_sub(start.elapsed())) {
+                None => parker.park(),
+                Some(Some(left)) => parker.park_timeout(left),
+                Some(None) => return,
             }
         }
     }
@@ -60,7 +64,8 @@ impl Bell {
 pub(crate) struct Lanes {
     schedule: Arc<Schedule>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
-    /// Held open by each thread until it ends.
+    /// What each thread holds until it ends, for those that are still to start.
+    alive: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
 }
 
@@ -86,6 +91,7 @@ impl Lanes {
         lanes.schedule.set_timer(parker.unparker().clone());
         let schedule = Arc::clone(&lanes.schedule);
         lanes.spawn("auricle.timer".to_owned(), &alive, move || timer::run(&schedule, &parker))?;
+        *lanes.alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(alive);
         Ok(lanes)
     }
 
@@ -93,7 +99,20 @@ impl Lanes {
     pub(crate) fn without_threads(bounds: Bounds) -> (Self, Sender<()>) {
         let schedule = Arc::new(Schedule::new(Clock::System(Instant::now()), bounds));
         let (alive, ended) = bounded(0);
-        (Self { schedule, threads: Mutex::default(), ended }, alive)
+        (Self { schedule, threads: Mutex::default(), alive: Mutex::default(), ended }, alive)
+    }
+
+    pub(crate) fn schedule(&self) -> &Arc<Schedule> {
+        &self.schedule
+    }
+
+    /// Starts a thread that ends when no job comes in any more, for which its bell is rung; it is waited for as the lanes
+    /// are.
+    pub(crate) fn spawn_beside(&self, name: &str, bell: Arc<Bell>, run: impl FnOnce() + Send + 'static) -> Result<()> {
+        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(alive) = alive else { return Err(Error::ShutDown { job: name.to_owned() }) };
+        self.schedule.add_beside(bell);
+        self.spawn(name.to_owned(), &alive, run)
     }
 
     fn spawn(&self, name: String, alive: &Sender<()>, run: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -133,7 +152,8 @@ impl Lanes {
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
             let work: Box<dyn Work> = Box::new(PlanJob::new(plan, inputs, channels, output, coherence_from, cell)?);
-            Ok(Arrival { name: Arc::from(name), qos, load: Load::Device, deadline, coherence, answer, work })
+            let (name, load, is_bounded) = (Arc::from(name), Load::Device, true);
+            Ok(Arrival { name, qos, load, deadline, coherence, is_bounded, answer, work })
         })
     }
 
@@ -147,7 +167,8 @@ impl Lanes {
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
             let work: Box<dyn Work> = Box::new(OnLane { run, cell });
-            Ok(Arrival { name, qos, load: Load::App, deadline: None, coherence: None, answer, work })
+            let (load, is_bounded) = (Load::App, true);
+            Ok(Arrival { name, qos, load, deadline: None, coherence: None, is_bounded, answer, work })
         })
     }
 
@@ -180,6 +201,7 @@ impl Lanes {
     /// Ends all threads, within `grace`; returns how many jobs were given up.
     pub(crate) fn shut_down(&self, how: ShutDown, grace: Duration) -> usize {
         let start = Instant::now();
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.schedule.close();
         // A thread that waited for all threads to end would wait for itself.
         let inside = self.is_one_of_them();
@@ -229,20 +251,20 @@ fn drive(schedule: &Schedule, lane: &Lane, budget: Option<Duration>) {
         match task.take().or_else(|| schedule.next(lane.id, &bell)) {
             Some(Task { work, ended }) => {
                 let advance = std::panic::AssertUnwindSafe(|| work.advance(lane, budget));
-                let progress = std::panic::catch_unwind(advance).unwrap_or_else(|panic| {
-                    let message = message(&*panic);
-                    outside(|| drop(panic));
-                    Progress::Failed(Error::JobPanicked { message })
-                });
+                let progress = std::panic::catch_unwind(advance)
+                    .unwrap_or_else(|panic| Progress::Failed(Error::JobPanicked { message: panic_message(panic) }));
                 task = schedule.end(lane.id, &ended, progress);
             }
             None if schedule.is_over() => return,
-            None => bell.wait(&parker),
+            None => bell.wait(&parker, None),
         }
     }
 }
 
-fn message(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".to_owned())
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    outside(|| drop(panic));
+    text.unwrap_or_else(|| "without a message".to_owned())
 }

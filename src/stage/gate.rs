@@ -105,7 +105,13 @@ impl Gate {
     }
 }
 
-fn state_from_peak(peak_bits: u32, threshold_bits: u32) -> FrameState {
+/// Whether there is a NaN or an infinity among samples of this largest magnitude.
+pub(crate) fn is_faulty(peak_bits: u32) -> bool {
+    peak_bits >= INFINITY_BITS
+}
+
+/// What a frame of this largest magnitude is by itself.
+pub(crate) fn state_from_peak(peak_bits: u32, threshold_bits: u32) -> FrameState {
     match peak_bits {
         INFINITY_BITS.. => FrameState::Faulty,
         _ if threshold_bits == ALWAYS_LOUD || peak_bits > threshold_bits => FrameState::Live,

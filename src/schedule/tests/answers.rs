@@ -156,6 +156,7 @@ impl House {
     fn submit(&mut self, qos: Qos, is_app: bool, deadline: Option<u64>, behind: bool) {
         let answers = Arc::new(Answers::default());
         let arrival = Arrival {
+            is_bounded: true,
             name: Arc::from("job"),
             qos,
             load: if is_app { Load::App } else { Load::Device },

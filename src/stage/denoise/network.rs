@@ -63,6 +63,19 @@ pub(crate) struct Advance<'a> {
     pub(crate) steps: &'a [HopStep],
 }
 
+/// What a device keeps of a channel, in the same order on every one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct NetworkState {
+    /// The last `window_len - hop` samples.
+    pub(crate) history: Vec<f32>,
+    /// The overlapping ends of what was made, as long.
+    pub(crate) tails: Vec<f32>,
+    /// Of each recurrent layer: its output, and then the cell of an LSTM.
+    pub(crate) layers: Vec<Vec<f32>>,
+    /// Of each scaled layer.
+    pub(crate) scales: Vec<Vec<f32>>,
+}
+
 /// A model that is ready on one device, with the state of its channels. A new one is all silence.
 ///
 /// What comes out for a channel depends on that channel alone, to the bit: not on which others are in the call. How
@@ -73,6 +86,15 @@ pub(crate) trait Network: Send + Debug {
 
     /// Windows of all channels in one call that it likes best: more would only take more memory.
     fn call_rows(&self) -> usize;
+
+    /// What is kept of some channels.
+    fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>>;
+
+    /// Goes on with a channel where any network of the same model left it.
+    fn restore(&mut self, channel: u32, state: &NetworkState) -> Result<()>;
+
+    /// Some channels, ascending, are all silence again, and their scales those of the model.
+    fn clear(&mut self, channels: &[u32]) -> Result<()>;
 
     /// Replaces the factors of a scaled layer's outputs for one channel. `layer` counts through all parts.
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()>;

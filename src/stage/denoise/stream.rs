@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::level::LevelFollower;
-use super::network::{Advance, HopStep, Network};
+use super::network::{Advance, HopStep, Network, NetworkState};
 use super::{Denoise, Level};
 use crate::error::Result;
 use crate::frame::{FrameState, Quiet};
@@ -33,9 +33,13 @@ struct Terms {
     /// Quiet hops after which the network forgets.
     reset_after: u64,
     simd: SimdLevel,
+    /// Samples per second: of the signal, and of the network.
+    rates_hz: (u32, u32),
+    /// What each channel's level is followed with.
+    level: Option<LevelFollower>,
 }
 
-/// The channels of a session.
+/// Channels on their way through a denoiser, each for itself.
 #[derive(Debug)]
 pub(crate) struct DenoiseStream {
     terms: Terms,
@@ -60,6 +64,11 @@ impl DenoiseStream {
         let hop_s = description.hop as f64 / f64::from(model_rate_hz);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
         let reset_after = (denoise.reset_after.as_secs_f64() / hop_s) as u64;
+        #[expect(clippy::cast_possible_truncation, reason = "a hop lasts some milliseconds")]
+        let level = match (denoise.level, description.level_dbfs) {
+            (Level::Auto, Some(target_dbfs)) => Some(LevelFollower::new(target_dbfs, hop_s as f32)),
+            _ => None,
+        };
         let terms = Terms {
             frame_len,
             hop: description.hop,
@@ -69,24 +78,48 @@ impl DenoiseStream {
             quiet,
             reset_after,
             simd: SimdLevel::detect(),
+            rates_hz: (rate_hz, model_rate_hz),
+            level,
         };
-        #[expect(clippy::cast_possible_truncation, reason = "a hop lasts some milliseconds")]
-        let level = match (denoise.level, description.level_dbfs) {
-            (Level::Auto, Some(target_dbfs)) => Some(LevelFollower::new(target_dbfs, hop_s as f32)),
-            _ => None,
-        };
-        let resampler = |from_hz, to_hz| (from_hz != to_hz).then(|| Resampler::new(from_hz, to_hz)).transpose();
-        let channel = || {
-            Ok(Channel {
-                down: resampler(rate_hz, model_rate_hz)?,
-                up: resampler(model_rate_hz, rate_hz)?,
-                level: level.clone(),
-                to_drop: terms.window_len - terms.hop,
-                ..Channel::default()
-            })
-        };
-        let channels = (0..channels).map(|_| channel()).collect::<Result<_>>()?;
+        let channels = (0..channels).map(|_| terms.channel()).collect::<Result<_>>()?;
         Ok(Self { terms, network, channels, hop_times: Vec::new() })
+    }
+
+    /// Goes on with a network of more channels; what the old one kept moves there.
+    pub(crate) fn grow(&mut self, mut network: Box<dyn Network>, channels: usize) -> Result<()> {
+        let all: Vec<u32> = (0..).take(self.channels.len()).collect();
+        let states = self.network.save(&all)?;
+        for (channel, state) in all.iter().zip(&states) {
+            network.restore(*channel, state)?;
+        }
+        while self.channels.len() < channels {
+            self.channels.push(self.terms.channel()?);
+        }
+        self.network = network;
+        Ok(())
+    }
+
+    /// Some channels begin anew.
+    pub(crate) fn clear(&mut self, which: &[u32]) -> Result<()> {
+        for channel in which {
+            self.channels[*channel as usize] = self.terms.channel()?;
+        }
+        self.network.clear(which)
+    }
+
+    /// Takes a channel's state out, for a stream of the same terms on any device; it begins anew.
+    pub(crate) fn take_channel(&mut self, channel: u32) -> Result<DenoiseChannel> {
+        let mut states = self.network.save(&[channel])?;
+        let network = states.pop().unwrap_or_default();
+        self.network.clear(&[channel])?;
+        let state = std::mem::replace(&mut self.channels[channel as usize], self.terms.channel()?);
+        Ok(DenoiseChannel { state, network })
+    }
+
+    pub(crate) fn put_channel(&mut self, channel: u32, state: DenoiseChannel) -> Result<()> {
+        self.network.restore(channel, &state.network)?;
+        self.channels[channel as usize] = state.state;
+        Ok(())
     }
 
     /// Frames by which what comes out is late, at most.
@@ -105,42 +138,41 @@ impl DenoiseStream {
         Ok((samples / frame_len as f64).ceil() as usize)
     }
 
-    /// Takes the next frames of every channel, channel after channel, with what the gate decided about each. What is
+    /// Takes the next frames of some channels, channel after channel, with what the gate decided about each. What is
     /// finished by them waits in the channels.
-    pub(crate) fn push(&mut self, frames: &[f32], states: &[FrameState]) -> Result<()> {
-        let count = states.len() / self.channels.len().max(1);
+    pub(crate) fn push(&mut self, which: &[u32], frames: &[f32], states: &[FrameState]) -> Result<()> {
+        let count = states.len() / which.len().max(1);
         if count == 0 {
             return Ok(());
         }
         let rows = frames.chunks(count * self.terms.frame_len).zip(states.chunks(count));
-        for (channel, (samples, states)) in self.channels.iter_mut().zip(rows) {
-            channel.take_frames(&self.terms, samples, states);
+        for (channel, (samples, states)) in which.iter().zip(rows) {
+            self.channels[*channel as usize].take_frames(&self.terms, samples, states);
         }
         self.run()
     }
 
-    /// Takes silence until all that was pushed is finished.
-    pub(crate) fn finish(&mut self) -> Result<()> {
-        for channel in &mut self.channels {
-            channel.take_end(&self.terms);
+    /// Some channels take silence until all that was pushed is finished.
+    pub(crate) fn finish(&mut self, which: &[u32]) -> Result<()> {
+        for channel in which {
+            self.channels[*channel as usize].take_end(&self.terms);
         }
         self.run()?;
-        for channel in &mut self.channels {
-            channel.end(&self.terms);
+        for channel in which {
+            self.channels[*channel as usize].end(&self.terms);
         }
         Ok(())
     }
 
-    /// Whole frames that are finished, of each channel.
-    pub(crate) fn finished_frames(&self) -> usize {
-        let least = self.channels.iter().map(|channel| channel.finished.len()).min().unwrap_or(0);
-        least / self.terms.frame_len
+    /// Whole frames of a channel that are finished.
+    pub(crate) fn finished_frames(&self, channel: u32) -> usize {
+        self.channels[channel as usize].finished.len() / self.terms.frame_len
     }
 
-    /// Appends the next finished frames of every channel, channel after channel.
-    pub(crate) fn take(&mut self, frames: usize, to: &mut Vec<f32>) {
-        for channel in &mut self.channels {
-            to.extend(channel.finished.drain(..frames * self.terms.frame_len));
+    /// Appends the next finished frames of some channels, channel after channel.
+    pub(crate) fn take(&mut self, which: &[u32], frames: usize, to: &mut Vec<f32>) {
+        for channel in which {
+            to.extend(self.channels[*channel as usize].finished.drain(..frames * self.terms.frame_len));
         }
     }
 
@@ -192,6 +224,28 @@ impl DenoiseStream {
         }
         Ok(())
     }
+}
+
+impl Terms {
+    /// A channel that begins.
+    fn channel(&self) -> Result<Channel> {
+        let (rate_hz, model_rate_hz) = self.rates_hz;
+        let resampler = |from_hz, to_hz| (from_hz != to_hz).then(|| Resampler::new(from_hz, to_hz)).transpose();
+        Ok(Channel {
+            down: resampler(rate_hz, model_rate_hz)?,
+            up: resampler(model_rate_hz, rate_hz)?,
+            level: self.level.clone(),
+            to_drop: self.window_len - self.hop,
+            ..Channel::default()
+        })
+    }
+}
+
+/// All that is known of a channel, on its way from one stream to another.
+#[derive(Debug)]
+pub(crate) struct DenoiseChannel {
+    state: Channel,
+    network: NetworkState,
 }
 
 /// One channel between frames and hops.

@@ -14,7 +14,7 @@ pub(super) const IN_FLIGHT: usize = 2;
 /// From one uniform to the next; the alignment that every adapter takes.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-fn buffer(device: &wgpu::Device, label: &str, bytes: u64, usage: Usage) -> wgpu::Buffer {
+pub(super) fn buffer(device: &wgpu::Device, label: &str, bytes: u64, usage: Usage) -> wgpu::Buffer {
     device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         // An empty binding is not allowed.
@@ -39,7 +39,7 @@ pub(super) fn filled(device: &wgpu::Device, label: &str, data: &[u8], usage: Usa
     buffer
 }
 
-fn words(count: usize) -> u64 {
+pub(super) fn words(count: usize) -> u64 {
     (count * size_of::<u32>()) as u64
 }
 
@@ -51,15 +51,15 @@ pub(super) struct Bank {
 
 impl Bank {
     pub(super) fn new(shared: &Shared, program: &Program, model: &Model, channels: usize) -> Result<Self> {
+        let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
         let make = |place: &Place, len: usize| match place {
             Place::Scales(layer) => {
                 let tensor = program.scaled.get(layer).and_then(|tensor| model.tensor(tensor));
                 let factors = tensor.map_or(&[][..], |tensor| &tensor.values);
                 let all = factors.repeat(channels);
-                let usage = Usage::STORAGE | Usage::COPY_DST;
                 filled(&shared.device, "denoise.scales", bytemuck::cast_slice(&all), usage)
             }
-            _ => buffer(&shared.device, &format!("denoise.{place:?}"), words(len * channels), Usage::STORAGE),
+            _ => buffer(&shared.device, &format!("denoise.{place:?}"), words(len * channels), usage),
         };
         let buffers = shared.create("allocating the state of a denoiser", || {
             program.per_channel.iter().map(|(place, len)| (*place, make(place, *len))).collect()

@@ -13,6 +13,8 @@ mod pieces;
 
 mod run;
 
+mod state;
+
 mod tables;
 
 #[cfg(test)]
@@ -30,7 +32,7 @@ use super::pipeline::{Binding, Pipeline, PipelineRequest};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::stage::denoise::model::Model;
-use crate::stage::denoise::network::{Advance, Network, NetworkOptions};
+use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState};
 use crate::stage::denoise::program::{DeviceTraits, Operation, Place, Program};
 use memory::{Bank, RowMemory};
 
@@ -77,6 +79,8 @@ pub(super) struct GpuNetwork {
     /// Channels in each bank but the last.
     bank_len: usize,
     banks: Vec<Bank>,
+    /// For each scaled layer, what its factors start with.
+    factors: BTreeMap<usize, Vec<f32>>,
     rows: RowMemory,
     /// A failed call leaves submissions, mappings and state in disorder.
     broken: bool,
@@ -119,8 +123,11 @@ impl GpuNetwork {
         let pipelines = program.operations.iter().map(|operation| vec![None; operation.work.variants().len()]);
         let pipelines: Vec<Vec<Option<Pipeline>>> = pipelines.collect();
         let rows = RowMemory::empty();
+        let factors_of = |tensor: &String| model.tensor(tensor).map_or_else(Vec::new, |tensor| tensor.values.to_vec());
+        let factors = program.scaled.iter().map(|(layer, tensor)| (*layer, factors_of(tensor))).collect();
+        let broken = false;
         let mut network =
-            Self { shared, program, bounds, channels, pipelines, tables, bank_len, banks, rows, broken: false };
+            Self { shared, program, bounds, channels, pipelines, tables, bank_len, banks, factors, rows, broken };
         network.grow(channels.clamp(FIRST_ROWS.min(most_rows), most_rows))?;
         Ok(network)
     }
@@ -179,6 +186,21 @@ impl Network for GpuNetwork {
         let run = self.run(call, output);
         self.broken = run.is_err();
         run
+    }
+
+    fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>> {
+        self.check_not_broken()?;
+        self.save_channels(channels)
+    }
+
+    fn restore(&mut self, channel: u32, state: &NetworkState) -> Result<()> {
+        self.check_not_broken()?;
+        self.restore_channel(channel as usize, state)
+    }
+
+    fn clear(&mut self, channels: &[u32]) -> Result<()> {
+        self.check_not_broken()?;
+        self.clear_channels(channels)
     }
 
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()> {

@@ -12,7 +12,9 @@ pub(super) struct PackedLayer {
     work: Work,
     /// Floats from one row of what it gives to the next.
     pub(super) outputs: usize,
-    /// Where the layer's state starts in a channel's, and how long it is.
+    /// Numbers in a row of what it gives.
+    pub(super) units: usize,
+    /// Where the layer's state starts in a channel's, and how long it is: runs of `outputs` floats.
     pub(super) state_at: usize,
     pub(super) state_len: usize,
     /// Where the channel's own scale starts, when the layer has one.
@@ -77,7 +79,7 @@ impl PackedLayer {
                 (Work::LayerNorm { inputs, gain: gates("gain", 1), bias: gates("bias", 1), epsilon }, 0)
             }
         };
-        Self { work, outputs: padded, state_at, state_len, scale_at: None }
+        Self { work, outputs: padded, units, state_at, state_len, scale_at: None }
     }
 
     /// Runs on all rows of `from`; `results` gets `self.outputs` floats for each, and `states` is that of the channels.

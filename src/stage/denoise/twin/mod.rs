@@ -32,7 +32,7 @@ use self::activation::{Features, MaskBins, MaskValues, OverlapAdd, Weigh};
 use self::layer::{Block, PackedLayer, Room};
 use self::matrix::{Matrix, Rows, Start, stride};
 use super::model::{Basis, Feature, Model, Part, Window};
-use super::network::{HopStep, NetworkOptions};
+use super::network::{HopStep, NetworkOptions, NetworkState};
 use crate::simd::SimdLevel;
 
 /// Rows of a block, at most, unless there are more channels: enough that the weights are read seldom, few enough that
@@ -117,6 +117,45 @@ impl PackedModel {
     /// Where a layer's scale stands in a channel's state; none when it is not scaled.
     pub(crate) fn scale_at(&self, layer: usize) -> Option<usize> {
         self.parts.iter().flat_map(|part| &part.layers).nth(layer)?.scale_at
+    }
+
+    /// A channel's state as every device understands it.
+    pub(crate) fn save(&self, state: &[f32]) -> NetworkState {
+        let kept = self.kept();
+        let mut saved = NetworkState {
+            history: state[..kept].to_vec(),
+            tails: state[kept..2 * kept].to_vec(),
+            ..NetworkState::default()
+        };
+        for layer in self.parts.iter().flat_map(|part| &part.layers) {
+            if layer.state_len > 0 {
+                let runs = state[layer.state_at..layer.state_at + layer.state_len].chunks_exact(layer.outputs);
+                saved.layers.push(runs.flat_map(|run| &run[..layer.units]).copied().collect());
+            }
+            saved.scales.extend(layer.scale_at.map(|at| state[at..at + layer.units].to_vec()));
+        }
+        saved
+    }
+
+    /// The way back; the states must be of the same model.
+    pub(crate) fn restore(&self, state: &mut [f32], saved: &NetworkState) {
+        let kept = self.kept();
+        state.copy_from_slice(&self.initial_state);
+        state[..kept].copy_from_slice(&saved.history);
+        state[kept..2 * kept].copy_from_slice(&saved.tails);
+        let (mut layers, mut scales) = (saved.layers.iter(), saved.scales.iter());
+        for layer in self.parts.iter().flat_map(|part| &part.layers) {
+            if layer.state_len > 0 {
+                let runs = state[layer.state_at..layer.state_at + layer.state_len].chunks_exact_mut(layer.outputs);
+                let saved = layers.next().map_or(&[][..], Vec::as_slice).chunks_exact(layer.units);
+                runs.zip(saved).for_each(|(run, saved)| run[..layer.units].copy_from_slice(saved));
+            }
+            if let Some(at) = layer.scale_at
+                && let Some(scale) = scales.next()
+            {
+                state[at..at + layer.units].copy_from_slice(scale);
+            }
+        }
     }
 
     fn kept(&self) -> usize {

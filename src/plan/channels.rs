@@ -1,0 +1,209 @@
+//! Channels that come and go: each has a state of its own, and any of them go on together.
+
+use std::sync::Arc;
+
+use super::Compiled;
+use super::denoising::{Denoising, DenoisingChannel};
+use super::frames::{FramesChannel, FramesSession};
+use crate::error::{Error, Result};
+use crate::frame::{FrameState, Quiet};
+use crate::recording::batch::InputSamples;
+use crate::recording::results::{Layout, RunOutput};
+use crate::simd::{SimdLevel, max_abs_bits};
+
+/// Channels of a plan with one input, of whose outputs one is wanted.
+#[derive(Debug)]
+pub(crate) struct Channels {
+    plan: Arc<Compiled>,
+    output: String,
+    first: FramesSession,
+    denoising: Option<Denoising>,
+    /// Channels that there is room for, and those of them that are not open.
+    room: u32,
+    free: Vec<u32>,
+    results: Results,
+    level: SimdLevel,
+}
+
+/// All that is known of a channel, on its way from one place to another.
+#[derive(Debug)]
+pub(crate) struct ChannelState {
+    first: FramesChannel,
+    denoising: Option<DenoisingChannel>,
+}
+
+/// What the last call gave for each of its channels.
+#[derive(Debug)]
+enum Results {
+    /// The same number of frames for each.
+    Run(RunOutput),
+    Each(Vec<ChannelResult>),
+}
+
+#[derive(Debug, Default)]
+struct ChannelResult {
+    states: Vec<FrameState>,
+    samples: Vec<f32>,
+}
+
+/// Channels that there is room for at first.
+const FIRST_ROOM: u32 = 4;
+
+impl Channels {
+    pub(crate) fn new(plan: &Arc<Compiled>, output: &str) -> Result<Self> {
+        let room = FIRST_ROOM as usize;
+        let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, room)).transpose()?;
+        let results = match denoising {
+            None => Results::Run(RunOutput::new(Layout::Dense)),
+            Some(_) => Results::Each(Vec::new()),
+        };
+        Ok(Self {
+            plan: Arc::clone(plan),
+            output: output.to_owned(),
+            first: plan.first.session(room),
+            denoising,
+            room: FIRST_ROOM,
+            free: (0..FIRST_ROOM).rev().collect(),
+            results,
+            level: SimdLevel::detect(),
+        })
+    }
+
+    /// Opens a channel, with silence before it.
+    pub(crate) fn open(&mut self) -> Result<u32> {
+        if self.free.is_empty() {
+            let room = 2 * self.room;
+            self.first.grow(room as usize);
+            if let Some(denoising) = &mut self.denoising {
+                denoising.grow(&self.plan, room as usize)?;
+            }
+            self.free.extend((self.room..room).rev());
+            self.room = room;
+        }
+        let none_left = || Error::setting("the number of channels", self.room, "there are no more");
+        self.free.pop().ok_or_else(none_left)
+    }
+
+    /// Goes on with an open channel where another one left off.
+    pub(crate) fn put(&mut self, channel: u32, state: ChannelState) -> Result<()> {
+        let ChannelState { first, denoising } = state;
+        self.first.put_channel(channel, first);
+        match (&mut self.denoising, denoising) {
+            (Some(denoising), Some(state)) => denoising.put_channel(channel, state),
+            _ => Ok(()),
+        }
+    }
+
+    /// Frames that the plan holds back.
+    pub(crate) fn latency_frames(&self) -> usize {
+        self.plan.latency_frames
+    }
+
+    /// Takes a channel out; its place is free again.
+    pub(crate) fn take(&mut self, channel: u32) -> Result<ChannelState> {
+        let first = self.first.take_channel(channel);
+        let denoising = self.denoising.as_mut().map(|denoising| denoising.take_channel(channel)).transpose()?;
+        self.free.push(channel);
+        Ok(ChannelState { first, denoising })
+    }
+
+    /// Closes channels.
+    pub(crate) fn close(&mut self, which: &[u32]) -> Result<()> {
+        which.iter().for_each(|channel| drop(self.first.take_channel(*channel)));
+        self.free.extend(which.iter().rev());
+        self.denoising.as_mut().map_or(Ok(()), |denoising| denoising.clear(which))
+    }
+
+    /// Whether nothing was pushed to a channel so far. New channels go on apart from the others.
+    pub(crate) fn is_new(&self, channel: u32) -> bool {
+        self.first.is_new(channel)
+    }
+
+    /// Whether silent frames of a channel can be passed over: nothing of it is heard any more.
+    pub(crate) fn is_silent(&self, channel: u32) -> bool {
+        self.denoising.is_none() && self.first.is_silent(&self.plan.first, channel)
+    }
+
+    /// Passes over silent frames of a silent channel; as many come out, as silent as these.
+    pub(crate) fn pass_silence(&mut self, channel: u32, frames: u64) {
+        self.first.pass_silence(channel, frames);
+    }
+
+    /// Takes the next frames of some channels, ascending, which are all new or all not: the same number for each, channel
+    /// after channel.
+    pub(crate) fn advance(&mut self, which: &[u32], frames: &[&[f32]]) -> Result<()> {
+        let inputs = [InputSamples::Apart(frames)];
+        match (&mut self.denoising, &mut self.results) {
+            (Some(denoising), Results::Each(results)) => {
+                denoising.advance(&self.plan, &mut self.first, which, &inputs)?;
+                collect(denoising, which, self.plan.latency_frames, &self.output, results);
+                Ok(())
+            }
+            (_, Results::Run(output)) => self.first.push(&self.plan.first, which, &inputs, output),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings out all that is there of some channels, as [`advance`](Self::advance). They are to be closed then.
+    pub(crate) fn finish(&mut self, which: &[u32]) -> Result<()> {
+        match (&mut self.denoising, &mut self.results) {
+            (Some(denoising), Results::Each(results)) => {
+                denoising.finish(&self.plan, &mut self.first, which)?;
+                collect(denoising, which, 0, &self.output, results);
+                Ok(())
+            }
+            (_, Results::Run(output)) => self.first.finish(&self.plan.first, which, output),
+            _ => Ok(()),
+        }
+    }
+
+    /// Frames that the last call gave for the channel that stood at `index` in it.
+    pub(crate) fn given(&self, index: usize) -> usize {
+        match &self.results {
+            Results::Run(output) => output.frames(),
+            Results::Each(results) => results[index].states.len(),
+        }
+    }
+
+    /// One of them; none where it is silent.
+    pub(crate) fn frame(&self, index: usize, frame: usize) -> Option<&[f32]> {
+        match &self.results {
+            Results::Run(output) => {
+                let at = index * output.frames() + frame;
+                let is_heard = match output.states()[at] {
+                    FrameState::Live => true,
+                    FrameState::Quiet => self.plan.quiet() == Quiet::Pass,
+                    FrameState::Faulty => false,
+                };
+                let all = output.dense(&self.output).filter(|_| is_heard)?;
+                let len = all.len() / output.states().len();
+                Some(&all[at * len..(at + 1) * len])
+            }
+            Results::Each(results) => {
+                let ChannelResult { states, samples } = &results[index];
+                let len = samples.len() / states.len();
+                let samples = &samples[frame * len..(frame + 1) * len];
+                (max_abs_bits(self.level, samples) > 0).then_some(samples)
+            }
+        }
+    }
+
+    /// Live frames that the last call gave.
+    pub(crate) fn live(&self) -> u64 {
+        let live = |states: &[FrameState]| states.iter().filter(|state| **state == FrameState::Live).count() as u64;
+        match &self.results {
+            Results::Run(output) => live(output.states()),
+            Results::Each(results) => results.iter().map(|result| live(&result.states)).sum(),
+        }
+    }
+}
+
+fn collect(denoising: &mut Denoising, which: &[u32], late: usize, output: &str, results: &mut Vec<ChannelResult>) {
+    results.resize_with(which.len(), ChannelResult::default);
+    for (channel, result) in which.iter().zip(results) {
+        result.states.clear();
+        result.samples.clear();
+        let ready = denoising.ready(*channel, late);
+        denoising.take_output(*channel, ready, output, &mut result.states, &mut result.samples);
+    }
+}

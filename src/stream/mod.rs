@@ -1,0 +1,222 @@
+//! LIVE: streams, long-lived signals that push and pull samples, of which the engine does many at once.
+//!
+//! ```text
+//! push -> gate -> ring of sounding frames -> | group: streams of one plan and level  | -> ring -> pull, or a callback
+//!         (on the pushing core)              | observer -> lane: one batch of what   |
+//!                                            | is there of all of them               |
+//! ```
+//!
+//! Whoever pushes never takes a lock, and never waits unless it asked to: it decides what is silent, writes what is not
+//! into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups, decides when
+//! a group has waited long enough; a lane of the group's level then takes what is there of all its streams.
+
+mod counters;
+
+mod group;
+
+mod input;
+
+mod observer;
+
+mod options;
+
+mod output;
+
+mod ring;
+
+mod signal;
+
+mod sink;
+
+mod control;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub use self::control::StreamControl;
+pub use self::counters::StreamCounters;
+use self::group::Group;
+pub use self::input::StreamInput;
+pub(crate) use self::observer::{Home, Observer};
+pub use self::options::{BackPressure, StreamOptions};
+pub use self::output::StreamOutput;
+use self::ring::RingReader;
+use self::signal::Signal;
+use crate::error::{Error, Result};
+use crate::frame::FrameShape;
+
+/// A live signal on its way through a plan: what is pushed comes out again, as long and in the same order, late by
+/// [`latency_frames`](crate::Plan::latency_frames) frames and by what its batch took.
+///
+/// Samples of several channels are interleaved, as audio devices give and take them; one of IQ is two floats. Any number
+/// of floats can be pushed and pulled. A stream works on whole frames; when the input is [finished](Self::finish), the last
+/// one is filled up with silence, and the output ends where the input did.
+///
+/// ```
+/// use auricle::{Engine, EngineOptions, FrameShape, Gate, Graph, PhiResolvent, Qos, StreamOptions};
+/// use std::time::Duration;
+///
+/// let graph = Graph::new()
+///     .input("samples", FrameShape::real(256))
+///     .gate("gate", "samples", Gate::default())
+///     .filter("filter", "gate", PhiResolvent::default())
+///     .output("clean", "filter");
+/// let engine = Engine::open(&EngineOptions::default())?;
+/// let plan = engine.compile(&graph)?;
+///
+/// let mut stream = engine.open_stream(&plan, StreamOptions { qos: Qos::High, ..StreamOptions::default() })?;
+/// stream.push(&[0.5; 1000])?;
+/// stream.finish();
+/// let mut clean = vec![0.0; 2000];
+/// let count = stream.pull_all(&mut clean, Duration::from_secs(10))?;
+/// assert_eq!(count, 1000);
+/// # Ok::<(), auricle::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Stream {
+    input: StreamInput,
+    output: StreamOutput,
+}
+
+impl Stream {
+    pub(crate) fn new(input: StreamInput, output: StreamOutput) -> Self {
+        Self { input, output }
+    }
+
+    /// Its two ends, for two threads.
+    pub fn split(self) -> (StreamInput, StreamOutput) {
+        (self.input, self.output)
+    }
+
+    /// What can be asked of it from anywhere: counters, pausing, moving it.
+    pub fn control(&self) -> StreamControl {
+        self.input.control()
+    }
+
+    /// See [`StreamInput::push`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn push(&mut self, samples: &[f32]) -> Result<u64> {
+        self.input.push(samples)
+    }
+
+    /// See [`StreamInput::finish`].
+    pub fn finish(&mut self) {
+        self.input.finish();
+    }
+
+    /// See [`StreamOutput::pull`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pull(&mut self, samples: &mut [f32]) -> Result<usize> {
+        self.output.pull(samples)
+    }
+
+    /// See [`StreamOutput::pull_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pull_all(&mut self, samples: &mut [f32], timeout: Duration) -> Result<usize> {
+        self.output.pull_all(samples, timeout)
+    }
+}
+
+/// What both ends of a stream and the engine have in common.
+#[derive(Debug)]
+struct Shared {
+    name: Arc<str>,
+    channels: usize,
+    shape: FrameShape,
+    /// What was pushed and waits. The lane holds it while it reads; the pushing side takes it only to drop frames.
+    waiting: Mutex<Waiting>,
+    /// Floats that were pushed, those of an incomplete frame included.
+    pushed: AtomicU64,
+    /// Nothing more will be pushed.
+    is_finished: AtomicBool,
+    is_paused: AtomicBool,
+    /// Nobody is there to pull.
+    is_abandoned: AtomicBool,
+    /// All has come out, or never will.
+    is_over: AtomicBool,
+    failure: OnceLock<Failure>,
+    /// The lane passed this stream by because its output was full.
+    is_stuck: AtomicBool,
+    /// Rung when there is room to push, and when there is something to pull.
+    room: Signal,
+    output: Signal,
+    /// The group that works on it; the version is changed last when it moves to another.
+    home: Mutex<Arc<Group>>,
+    home_version: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    reader: RingReader,
+    /// Frames that the engine took and that had not been dropped; and those that were dropped.
+    popped: u64,
+    dropped: u64,
+}
+
+/// Why a stream has ended before its end.
+#[derive(Clone, Debug)]
+enum Failure {
+    ShutDown,
+    Failed(String),
+}
+
+impl Shared {
+    /// Floats of a frame of one channel.
+    fn frame_floats(&self) -> usize {
+        self.shape.floats()
+    }
+
+    /// Floats of a frame of all channels.
+    fn block_floats(&self) -> usize {
+        self.channels * self.frame_floats()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With its version.
+    fn home(&self) -> (u64, Arc<Group>) {
+        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.home_version.load(Ordering::Acquire), Arc::clone(&home))
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+
+    /// Ends it; whoever waits learns of it.
+    fn end(&self, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            self.failure.set(failure).ok();
+        }
+        self.is_over.store(true, Ordering::Release);
+        self.room.ring();
+        self.output.ring();
+    }
+
+    fn failure(&self) -> Option<Error> {
+        self.failure.get().map(|failure| match failure {
+            Failure::ShutDown => Error::ShutDown { job: self.name.to_string() },
+            Failure::Failed(reason) => Error::Stream { stream: self.name.to_string(), reason: reason.clone() },
+        })
+    }
+
+    fn counters(&self) -> StreamCounters {
+        let block = self.block_floats() as u64;
+        let waiting = self.waiting();
+        let (popped, dropped) = (waiting.popped * block, waiting.dropped * block);
+        // What was popped or dropped had been counted as pushed before, and can't grow while this holds the lock. The last
+        // frame is popped with the silence that fills it up.
+        let pushed = self.pushed.load(Ordering::Acquire);
+        let popped = popped.min(pushed - dropped);
+        StreamCounters { pushed, popped, dropped, queued: pushed - popped - dropped }
+    }
+}

@@ -1,0 +1,70 @@
+//! Waiting for the other side of a stream: a thread that sleeps, or a task that is woken.
+
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+/// Wakes the one who waits. Costs whoever rings next to nothing while nobody does.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    is_awaited: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// How long a thread looks again and again before it sleeps: about as long as waking up takes.
+const AWAKE: Duration = Duration::from_micros(20);
+
+impl Signal {
+    /// To be called after what the waiter looks at has changed.
+    pub(super) fn ring(&self) {
+        // Either the waiter sees the change, or this sees the waiter.
+        fence(Ordering::SeqCst);
+        if self.is_awaited.load(Ordering::Relaxed) && self.is_awaited.swap(false, Ordering::AcqRel) {
+            let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Asks to be woken; whoever asks has to look once more before it waits.
+    pub(super) fn await_with(&self, waker: Waker) {
+        let before = self.waker.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
+        self.is_awaited.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
+        drop(before);
+    }
+
+    /// Waits on this thread until `is_ready`; false when that took longer than `timeout`.
+    pub(super) fn wait(&self, timeout: Option<Duration>, is_ready: impl Fn() -> bool) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < AWAKE.min(timeout.unwrap_or(AWAKE)) {
+            if is_ready() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        let waker = Waker::from(Arc::new(ThisThread(std::thread::current())));
+        loop {
+            self.await_with(waker.clone());
+            if is_ready() {
+                return true;
+            }
+            match timeout {
+                None => std::thread::park(),
+                Some(timeout) => match timeout.checked_sub(start.elapsed()) {
+                    Some(left) => std::thread::park_timeout(left),
+                    None => return false,
+                },
+            }
+        }
+    }
+}
+
+struct ThisThread(Thread);
+
+impl Wake for ThisThread {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
