@@ -30,3 +30,31 @@ fn bench_qos_prints_one_object_with_its_figures() {
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("0.1 to 3600 seconds are allowed"), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn bench_streams_loses_nothing_and_says_what_it_took() {
+    let arguments = ["bench", "streams", "--device", "cpu", "--channels", "40", "--seconds", "2", "--json", "-"];
+    let output = auricle(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let object = text(&output.stdout);
+    let figures: serde_json::Value = serde_json::from_str(&object).expect("one object");
+    let number = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("{name} in {object}"));
+    assert_eq!(number("pushed"), 40.0 * 2.0 * 16_000.0, "{object}");
+    assert_eq!(number("lost"), 0.0, "{object}");
+    assert_eq!(number("pulled"), number("pushed"), "{object}");
+    assert_eq!(figures["identical"], true, "{object}");
+    assert!(number("delay_p50_ms") > 20.0, "no sooner than the denoiser can: {object}");
+    assert!(number("delay_p50_ms") <= number("delay_p99_ms"), "{object}");
+    assert!(number("batches") > 0.0 && number("largest_batch") >= number("mean_batch"), "{object}");
+}
+
+#[test]
+fn bench_ingest_brings_out_all_that_went_in() {
+    let output = auricle(["bench", "ingest", "--rounds", "1", "--sparse", "97", "--json", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_str(&text(&output.stdout)).expect("one object");
+    let number = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("{name} in {figures}"));
+    assert!(number("frames_per_s") > 0.0 && number("frames_per_s") <= number("push_frames_per_s"), "{figures}");
+    let live = number("live_frames") / number("frames");
+    assert!((0.02..0.06).contains(&live), "3 of 100 frames, and what the filter spreads of them: {figures}");
+}

@@ -513,3 +513,37 @@ fn counters_hold_at_any_moment_under_load() {
         assert_eq!(pulled, counters.pushed, "time goes on over what was dropped");
     }
 }
+
+#[test]
+fn long_silence_between_sounds_is_as_long_when_it_comes_out() {
+    let engine = &engines()[0];
+    for (mode, hold) in [(FilterMode::Block, 0), (FilterMode::Seamless, 0), (FilterMode::Seamless, 5)] {
+        let gate = Gate { hold, ..Gate::default() };
+        let plan = engine.compile(&filtered(gate, mode)).expect("it compiles");
+        let mut next = random(77);
+        for round in 0..60 {
+            let mut samples = Vec::new();
+            for _ in 0..6 {
+                samples.extend(noise(256 * (next() % 4) as usize, next()));
+                samples.resize(samples.len() + 256 * (next() % 40) as usize, 0.0);
+            }
+            let max_batch = 1 + (next() % 30) as usize;
+            let options = StreamOptions { ring: 64, max_batch, ..options(Qos::High) };
+            let mut stream = engine.open_stream(&plan, options).expect("the stream should open");
+            if round % 2 == 0 {
+                // All of it is there when it goes on.
+                stream.control().pause();
+            }
+            for piece in samples.chunks(1 + (next() % 9000) as usize) {
+                stream.push(piece).expect("taken");
+            }
+            stream.finish();
+            stream.control().resume();
+            let mut actual = vec![f32::NAN; samples.len() + 1];
+            let count = stream.pull_all(&mut actual, LONG).expect("it comes out");
+            let what = format!("{mode:?}, hold {hold}, round {round}, batches of {max_batch}");
+            assert_eq!(count, samples.len(), "{what}");
+            assert_same_bits(&actual[..count], &expected(&plan, &samples, 1), &what);
+        }
+    }
+}

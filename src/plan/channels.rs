@@ -124,6 +124,11 @@ impl Channels {
         self.denoising.is_none() && self.first.is_silent(&self.plan.first, channel)
     }
 
+    /// Whether channels that were silent for two frames can pass over those that follow.
+    pub(crate) fn silence_is_nothing(&self) -> bool {
+        self.denoising.is_none() && self.plan.first.silence_is_nothing()
+    }
+
     /// Passes over silent frames of a silent channel; as many come out, as silent as these.
     pub(crate) fn pass_silence(&mut self, channel: u32, frames: u64) {
         self.first.pass_silence(channel, frames);

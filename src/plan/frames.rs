@@ -47,6 +47,11 @@ impl Frames {
         self.recording.gate.as_ref()
     }
 
+    /// Whether the gate finds silent frames quiet, and keeps them from everything behind it.
+    pub(super) fn silence_is_nothing(&self) -> bool {
+        self.gate().is_some_and(|gate| gate.quiet == Quiet::Zero && gate.threshold_bits != ALWAYS_LOUD)
+    }
+
     /// 1 when a node looks at the neighbours of a frame, else 0.
     pub(super) fn latency_frames(&self) -> usize {
         usize::from(self.recording.looks_at_neighbours)
@@ -120,12 +125,9 @@ impl FramesSession {
     /// Whether a silent frame of a channel changes nothing: the gate would find it quiet, and nobody hears what came before.
     pub(super) fn is_silent(&self, frames: &Frames, channel: u32) -> bool {
         let FramesChannel { history, pushed } = &self.channels[channel as usize];
-        let Some(gate) = frames.gate().filter(|gate| gate.quiet == Quiet::Zero && gate.threshold_bits != ALWAYS_LOUD)
-        else {
-            return false;
-        };
+        let hold = frames.gate().map_or(0, |gate| gate.hold);
         let is_quiet = |state: &Option<FrameState>| state.is_some_and(|state| state != FrameState::Live);
-        *pushed > 0 && history.since_loud > gate.hold && history.states.iter().all(is_quiet)
+        frames.silence_is_nothing() && *pushed > 0 && history.since_loud > hold && history.states.iter().all(is_quiet)
     }
 
     /// Passes over silent frames of a [silent](Self::is_silent) channel.

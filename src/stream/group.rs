@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::members::{Member, Members, Turn};
 use super::options::StreamOptions;
 use super::sink::Sink;
 use super::{Failure, Shared};
 use crate::error::{Error, Result};
-use crate::plan::{ChannelState, Channels, Compiled};
+use crate::plan::{ChannelState, Compiled};
 use crate::qos::Qos;
 use crate::schedule::{Answer, Bell, Lane, Progress, Watch, Work};
 use crate::telemetry::{Rolling, StreamsSnapshot};
@@ -34,32 +35,8 @@ pub(crate) struct Group {
     max_batch: AtomicUsize,
     max_delay_nanos: AtomicU64,
     observer: Arc<Bell>,
-    core: Mutex<Core>,
+    members: Mutex<Members>,
     figures: Mutex<Figures>,
-}
-
-/// What only one thread at a time works on.
-#[derive(Debug)]
-struct Core {
-    channels: Channels,
-    members: Vec<Member>,
-    /// Who comes first in the next batch.
-    first: usize,
-    frame_floats: usize,
-    /// A batch's frames, those that sound; whether each does; and a silent one.
-    samples: Vec<f32>,
-    sounds: Vec<bool>,
-    silence: Vec<f32>,
-}
-
-/// A stream with its channels.
-#[derive(Debug)]
-struct Member {
-    stream: Arc<Shared>,
-    channels: Vec<u32>,
-    sink: Sink,
-    max_batch: usize,
-    max_delay: Duration,
 }
 
 /// A stream on its way from one group to another.
@@ -82,28 +59,9 @@ struct Figures {
     delay: Rolling,
 }
 
-/// What a turn came to.
-struct Turn {
-    /// Frames of channels in the batch; of them live; and those that were silence and passed over.
-    batch: usize,
-    live: u64,
-    passed: u64,
-    has_more: bool,
-}
-
 impl Group {
     /// A group without streams, whose bell is `observer`.
     pub(super) fn new(plan: &Arc<Compiled>, output: &str, qos: Qos, observer: &Arc<Bell>) -> Result<Self> {
-        let frame_floats = plan.inputs().first().map_or(1, |(_, shape)| shape.floats());
-        let core = Core {
-            channels: Channels::new(plan, output)?,
-            members: Vec::new(),
-            first: 0,
-            frame_floats,
-            samples: Vec::new(),
-            sounds: Vec::new(),
-            silence: vec![0.0; frame_floats],
-        };
         Ok(Self {
             plan: Arc::clone(plan),
             output: output.to_owned(),
@@ -117,7 +75,7 @@ impl Group {
             max_batch: AtomicUsize::new(1),
             max_delay_nanos: AtomicU64::new(0),
             observer: Arc::clone(observer),
-            core: Mutex::new(core),
+            members: Mutex::new(Members::new(plan, output)?),
             figures: Mutex::default(),
         })
     }
@@ -174,20 +132,16 @@ impl Group {
         self.is_over.load(Ordering::Acquire)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.figures().streams == 0
-    }
-
     /// Ends all streams.
     pub(super) fn end(&self, failure: &Failure) {
         self.is_over.store(true, Ordering::Release);
-        let members = std::mem::take(&mut self.core().members);
+        let members = std::mem::take(&mut self.members().all);
         members.iter().for_each(|member| member.stream.end(Some(failure.clone())));
         self.count_members(&[]);
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn figures(&self) -> MutexGuard<'_, Figures> {
@@ -203,13 +157,13 @@ impl Group {
     }
 
     fn open_channels(&self, count: usize) -> Result<Vec<u32>> {
-        let mut core = self.core();
+        let mut members = self.members();
         let mut opened = Vec::new();
         for _ in 0..count {
-            match core.channels.open() {
+            match members.channels.open() {
                 Ok(channel) => opened.push(channel),
                 Err(error) => {
-                    core.channels.close(&opened)?;
+                    members.channels.close(&opened)?;
                     return Err(error);
                 }
             }
@@ -220,12 +174,12 @@ impl Group {
     }
 
     fn add(&self, member: Member) -> Result<()> {
-        let mut core = self.core();
+        let mut members = self.members();
         if self.is_over() {
             return Err(Error::ShutDown { job: member.stream.name.to_string() });
         }
-        core.members.push(member);
-        self.count_members(&core.members);
+        members.all.push(member);
+        self.count_members(&members.all);
         Ok(())
     }
 
@@ -247,18 +201,18 @@ impl Group {
         let Moving { states, sink, max_batch, max_delay } = match self.leave(stream) {
             Ok(moving) => moving,
             Err(error) => {
-                to.core().channels.close(&channels)?;
+                to.members().channels.close(&channels)?;
                 return Err(error);
             }
         };
-        let mut core = to.core();
+        let mut members = to.members();
         for (channel, state) in channels.iter().zip(states) {
-            if let Err(error) = core.channels.put(*channel, state) {
+            if let Err(error) = members.channels.put(*channel, state) {
                 stream.end(Some(Failure::Failed(error.to_string())));
                 return Err(error);
             }
         }
-        drop(core);
+        drop(members);
         let mut home = stream.home.lock().unwrap_or_else(PoisonError::into_inner);
         to.add(Member { stream: Arc::clone(stream), channels, sink, max_batch, max_delay })
             .inspect_err(|_| stream.end(Some(Failure::ShutDown)))?;
@@ -272,14 +226,14 @@ impl Group {
     }
 
     fn leave(&self, stream: &Arc<Shared>) -> Result<Moving> {
-        let mut core = self.core();
-        let Some(index) = core.members.iter().position(|member| Arc::ptr_eq(&member.stream, stream)) else {
+        let mut members = self.members();
+        let Some(index) = members.all.iter().position(|member| Arc::ptr_eq(&member.stream, stream)) else {
             return Err(stream.failure().unwrap_or(Error::StreamFinished { stream: stream.name.to_string() }));
         };
-        let states = core.members[index].channels.clone();
-        let states = states.into_iter().map(|channel| core.channels.take(channel)).collect::<Result<_>>();
-        let Member { sink, max_batch, max_delay, .. } = core.members.remove(index);
-        self.count_members(&core.members);
+        let states = members.all[index].channels.clone();
+        let states = states.into_iter().map(|channel| members.channels.take(channel)).collect::<Result<_>>();
+        let Member { sink, max_batch, max_delay, .. } = members.all.remove(index);
+        self.count_members(&members.all);
         let states = states.inspect_err(|error| stream.end(Some(Failure::Failed(error.to_string()))))?;
         Ok(Moving { states, sink, max_batch, max_delay })
     }
@@ -302,15 +256,15 @@ impl Group {
 
     /// One batch, of so many frames of channels at most.
     fn turn(&self, most: usize) -> Result<Turn> {
-        let mut core = self.core();
+        let mut members = self.members();
         let first_came = self.since.load(Ordering::Relaxed);
         let waited = self.fresh.swap(0, Ordering::AcqRel) > 0;
         self.is_poked.store(false, Ordering::Release);
         fence(Ordering::SeqCst);
-        let members = core.members.len();
-        let turn = core.turn(most)?;
-        if core.members.len() != members {
-            self.count_members(&core.members);
+        let before = members.all.len();
+        let turn = members.turn(most)?;
+        if members.all.len() != before {
+            self.count_members(&members.all);
         }
         let mut figures = self.figures();
         figures.batches += u64::from(turn.batch > 0);
@@ -359,224 +313,5 @@ impl Answer for Group {
             other => Failure::Failed(other.to_string()),
         };
         self.end(&failure);
-    }
-}
-
-/// Frames of a member that are there, and those of them that it can give now.
-#[derive(Clone, Copy)]
-struct Ready {
-    member: usize,
-    available: usize,
-    frames: usize,
-}
-
-impl Core {
-    fn turn(&mut self, most: usize) -> Result<Turn> {
-        self.let_go()?;
-        let passed = self.pass_silence();
-        let ready = self.ready();
-        let (mut batch, mut live) = (0, 0);
-        // What comes from here on may wait for others; what was there and had to stay behind may not.
-        let mut has_more = false;
-        if let Some(first) = ready.first() {
-            let chosen = self.choose(&ready, first.member, most);
-            let frames = chosen.first().map_or(0, |ready| ready.frames);
-            batch = self.batch(&chosen)?;
-            live = self.channels.live();
-            let stayed =
-                |ready: &&Ready| ready.available > frames || !chosen.iter().any(|one| one.member == ready.member);
-            has_more = ready.iter().filter(stayed).any(|ready| self.room(ready.member) > 0);
-        }
-        self.finish()?;
-        Ok(Turn { batch, live, passed, has_more })
-    }
-
-    /// Lets streams go whose other side is gone.
-    fn let_go(&mut self) -> Result<()> {
-        let mut index = 0;
-        while index < self.members.len() {
-            let stream = &self.members[index].stream;
-            if stream.is_abandoned.load(Ordering::Acquire) || stream.is_over() {
-                stream.end(None);
-                self.remove(index)?;
-            } else {
-                index += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, member: usize) -> Result<()> {
-        let member = self.members.remove(member);
-        self.channels.close(&member.channels)
-    }
-
-    /// Frames that are silent, where nothing is heard of what came before, go out as they came in.
-    fn pass_silence(&mut self) -> u64 {
-        let mut all = 0;
-        for Member { stream, channels, sink, .. } in &mut self.members {
-            let is_paused = stream.is_paused.load(Ordering::Acquire);
-            if is_paused || !channels.iter().all(|channel| self.channels.is_silent(*channel)) {
-                continue;
-            }
-            let frames = {
-                let mut waiting = stream.waiting();
-                let available = waiting.reader.available();
-                let frames = waiting.reader.silent(available);
-                waiting.popped += waiting.reader.advance(frames);
-                frames
-            };
-            if frames > 0 {
-                channels.iter().for_each(|channel| self.channels.pass_silence(*channel, frames));
-                deliver(stream, sink.silence(frames));
-                all += frames * channels.len() as u64;
-            }
-        }
-        all
-    }
-
-    /// Who has frames to take, in turn.
-    fn ready(&self) -> Vec<Ready> {
-        let count = self.members.len();
-        let in_turn = (0..count).map(|index| (self.first + index) % count.max(1));
-        let ready = in_turn.filter_map(|member| {
-            let stream = &self.members[member].stream;
-            if stream.is_paused.load(Ordering::Acquire) || stream.is_over() {
-                return None;
-            }
-            let available = usize::try_from(stream.waiting().reader.available()).unwrap_or(usize::MAX);
-            let frames = if available > 0 { available.min(self.room(member)) } else { 0 };
-            (frames > 0).then_some(Ready { member, available, frames })
-        });
-        ready.collect()
-    }
-
-    /// Frames that a member's sink has room for. Where it has none, whoever pulls pokes the group.
-    fn room(&self, member: usize) -> usize {
-        self.room_for(member, 1)
-    }
-
-    fn room_for(&self, member: usize, frames: usize) -> usize {
-        let Member { stream, channels, sink, .. } = &self.members[member];
-        let room = sink.room(channels.len());
-        if room >= frames {
-            return room;
-        }
-        stream.is_stuck.store(true, Ordering::Release);
-        // Either whoever pulls sees that, or this sees the room.
-        fence(Ordering::SeqCst);
-        sink.room(channels.len())
-    }
-
-    /// The members of a batch, and how many frames each of them gives: those that are as new as the first one.
-    fn choose(&mut self, ready: &[Ready], first: usize, most: usize) -> Vec<Ready> {
-        let is_new = |member: usize| self.channels.is_new(self.members[member].channels[0]);
-        let mut chosen: Vec<Ready> = Vec::new();
-        let mut channels = 0;
-        for ready in ready.iter().filter(|ready| is_new(ready.member) == is_new(first)) {
-            let more = self.members[ready.member].channels.len();
-            if !chosen.is_empty() && channels + more > most {
-                break;
-            }
-            channels += more;
-            chosen.push(*ready);
-        }
-        let frames = chosen.iter().map(|ready| ready.frames).min().unwrap_or(0).min((most / channels.max(1)).max(1));
-        chosen.iter_mut().for_each(|ready| ready.frames = frames);
-        self.first = chosen.last().map_or(0, |last| last.member + 1);
-        chosen
-    }
-
-    /// Takes frames of the chosen members through the plan; returns how many, of all channels.
-    fn batch(&mut self, chosen: &[Ready]) -> Result<usize> {
-        let frames = chosen.first().map_or(0, |ready| ready.frames);
-        let mut which: Vec<u32> =
-            chosen.iter().flat_map(|ready| self.members[ready.member].channels.iter().copied()).collect();
-        which.sort_unstable();
-        let place = |channel: u32| which.binary_search(&channel).unwrap_or(0);
-        let len = self.frame_floats;
-        self.samples.resize(which.len() * frames * len, 0.0);
-        self.sounds.clear();
-        self.sounds.resize(which.len() * frames, false);
-        for ready in chosen {
-            let Member { stream, channels, .. } = &self.members[ready.member];
-            let mut waiting = stream.waiting();
-            for frame in 0..frames {
-                while let Some(channel) = waiting.reader.sounding() {
-                    let at = place(channels[channel]) * frames + frame;
-                    waiting.reader.read(&mut self.samples[at * len..(at + 1) * len]);
-                    self.sounds[at] = true;
-                }
-                waiting.popped += waiting.reader.advance(1);
-            }
-            drop(waiting);
-            stream.room.ring();
-        }
-        let all = self.samples.chunks_exact(len).zip(&self.sounds);
-        let all: Vec<&[f32]> = all.map(|(frame, sounds)| if *sounds { frame } else { &self.silence[..] }).collect();
-        self.channels.advance(&which, &all)?;
-        for ready in chosen {
-            let Member { stream, channels, sink, .. } = &mut self.members[ready.member];
-            give(&self.channels, stream, channels, sink, place, None);
-        }
-        Ok(which.len() * frames)
-    }
-
-    /// Ends streams whose input has ended and is used up.
-    fn finish(&mut self) -> Result<()> {
-        let mut index = 0;
-        while index < self.members.len() {
-            if self.may_finish(index) {
-                let Member { stream, channels, sink, .. } = &mut self.members[index];
-                if !self.channels.is_new(channels[0]) {
-                    self.channels.finish(channels)?;
-                    let place = |channel: u32| channels.binary_search(&channel).unwrap_or(0);
-                    let pushed = stream.pushed.load(Ordering::Acquire);
-                    give(&self.channels, stream, channels, sink, place, Some(pushed));
-                }
-                stream.end(None);
-                self.remove(index)?;
-            } else {
-                index += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn may_finish(&self, member: usize) -> bool {
-        let stream = &self.members[member].stream;
-        let is_done = stream.is_finished.load(Ordering::Acquire)
-            && !stream.is_paused.load(Ordering::Acquire)
-            && stream.waiting().reader.available() == 0;
-        let held_back = self.channels.latency_frames();
-        is_done && self.room_for(member, held_back) >= held_back
-    }
-}
-
-/// Puts what the last call gave for a stream's channels into its sink.
-fn give(
-    results: &Channels,
-    stream: &Shared,
-    channels: &[u32],
-    sink: &mut Sink,
-    place: impl Fn(u32) -> usize,
-    pushed: Option<u64>,
-) {
-    for frame in 0..results.given(place(channels[0])) {
-        for (index, channel) in channels.iter().enumerate() {
-            if let Some(samples) = results.frame(place(*channel), frame) {
-                sink.sound(index, samples);
-            }
-        }
-        sink.advance();
-    }
-    deliver(stream, sink.publish(pushed));
-}
-
-/// The other side learns of what came.
-fn deliver(stream: &Shared, published: Result<(), String>) {
-    match published {
-        Ok(()) => stream.output.ring(),
-        Err(reason) => stream.end(Some(Failure::Failed(reason))),
     }
 }

@@ -16,6 +16,8 @@ mod group;
 
 mod input;
 
+mod members;
+
 mod observer;
 
 mod options;

@@ -103,7 +103,7 @@ impl Observer {
     }
 
     pub(crate) fn snapshot(&self) -> Vec<StreamsSnapshot> {
-        self.all().iter().filter(|group| !group.is_empty()).map(|group| group.snapshot()).collect()
+        self.all().iter().map(|group| group.snapshot()).collect()
     }
 }
 

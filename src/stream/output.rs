@@ -46,8 +46,17 @@ impl StreamOutput {
         let is_over = self.shared.is_over();
         let mut at = 0;
         while at < samples.len() {
-            if self.block_at == self.block.len() && !self.next_block() {
-                break;
+            if self.block_at == self.block.len() {
+                let room = (samples.len() - at).min(self.left());
+                let whole = self.whole_blocks(&mut samples[at..at + room]);
+                if whole > 0 {
+                    at += whole;
+                    self.pulled += whole as u64;
+                    continue;
+                }
+                if !self.next_block() {
+                    break;
+                }
             }
             let count = (self.block.len() - self.block_at).min(samples.len() - at).min(self.left());
             if count == 0 {
@@ -124,6 +133,30 @@ impl StreamOutput {
         }
         let pushed = self.shared.pushed.load(Ordering::Acquire);
         usize::try_from(pushed - self.pulled).unwrap_or(usize::MAX)
+    }
+
+    /// Takes whole frames straight to where they are wanted: silence, or one that sounds in the only channel. Returns how
+    /// many floats that was.
+    fn whole_blocks(&mut self, samples: &mut [f32]) -> usize {
+        let block = self.block.len();
+        let wanted = (samples.len() / block) as u64;
+        if wanted == 0 {
+            return 0;
+        }
+        let available = self.reader.available();
+        let silent = self.reader.silent(available).min(wanted);
+        let floats = usize::try_from(silent).unwrap_or(0) * block;
+        if silent > 0 {
+            samples[..floats].fill(0.0);
+            self.reader.advance(silent);
+            return floats;
+        }
+        if available == 0 || self.shared.channels > 1 {
+            return 0;
+        }
+        self.reader.read(&mut samples[..block]);
+        self.reader.advance(1);
+        block
     }
 
     /// Reads the next frame; false when there is none.

@@ -1,20 +1,83 @@
 //! `auricle bench`: figures that anyone can check on their own machine.
 
+mod ingest;
+
 mod qos;
 
-pub(super) use qos::QosArguments;
+mod streams;
 
-use anyhow::Result;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+
+use self::ingest::IngestArguments;
+pub(super) use self::qos::QosArguments;
+use self::streams::StreamsArguments;
+use crate::cli::print;
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum BenchCommand {
     /// Measure how well urgent jobs are kept on time while background work fills the device.
     Qos(QosArguments),
+
+    /// Measure many live streams at once, in real time: what is lost, what comes late, what it costs.
+    Streams(StreamsArguments),
+
+    /// Measure how fast one stream takes samples in, most of them silent.
+    Ingest(IngestArguments),
 }
 
 pub(super) fn bench(command: &BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Qos(arguments) => qos::bench(arguments),
+        BenchCommand::Streams(arguments) => streams::bench(arguments),
+        BenchCommand::Ingest(arguments) => ingest::bench(arguments),
     }
+}
+
+/// Prints the figures as a table, or as one JSON object where `-` asks for that; or the table, and the object into a file.
+fn give(figures: &impl serde::Serialize, table: &str, json: Option<&Path>) -> Result<()> {
+    match json {
+        Some(path) if path.as_os_str() == "-" => print(&serde_json::to_string_pretty(figures)?),
+        Some(path) => {
+            let text = serde_json::to_string_pretty(figures)? + "\n";
+            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+            print(table)
+        }
+        None => print(table),
+    }
+}
+
+/// A table of names and values, under a line that says what they are of.
+fn table(head: &str, rows: &[(&str, String)]) -> String {
+    let rows = rows.iter().map(|(name, value)| format!("  {name:<18} {value}"));
+    std::iter::once(head.to_owned()).chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+/// Seconds from a text, for a length of time.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "0.1 to 86,400 seconds are allowed".to_owned())
+}
+
+fn seconds_since_1970() -> Option<u64> {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+fn percentile(times: &mut [Duration], part: f64) -> Duration {
+    times.sort_unstable();
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most the length")]
+    let rank = (times.len() as f64 * part) as usize;
+    times.get(rank.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Processor time of this process; none where the system does not tell.
+fn cpu_time() -> Option<Duration> {
+    cpu_time::ProcessTime::try_now().ok().map(|time| time.as_duration())
 }

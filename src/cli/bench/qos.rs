@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use crate::cli::print;
+use super::{cpu_time, give, ms, percentile, seconds_since_1970, table};
 use crate::{
     DeviceChoice, Engine, EngineOptions, Error, FrameShape, Graph, JobOptions, PerQos, PhiResolvent, Plan, Qos,
     RunOutput, ScheduleOptions, Ticket,
@@ -99,15 +99,7 @@ const LOW_JOB: Duration = Duration::from_millis(20);
 pub(super) fn bench(arguments: &QosArguments) -> Result<()> {
     let bench = Bench::new(arguments)?;
     let figures = bench.figures(arguments)?;
-    match &arguments.json {
-        Some(path) if path.as_os_str() == "-" => print(&serde_json::to_string_pretty(&figures)?),
-        Some(path) => {
-            let text = serde_json::to_string_pretty(&figures)? + "\n";
-            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-            print(&figures.table())
-        }
-        None => print(&figures.table()),
-    }
+    give(&figures, &figures.table(), arguments.json.as_deref())
 }
 
 struct Bench {
@@ -211,11 +203,10 @@ impl Bench {
         let in_flight = self.engine.submissions_in_flight() as f64;
         let (parked, awake) = self.hand_over()?;
         let device = self.engine.device();
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Ok(Figures {
             device: device.name.clone(),
             driver: device.driver.clone(),
-            date: since.ok().map(|since| since.as_secs()),
+            date: seconds_since_1970(),
             seed: arguments.seed,
             rounds: arguments.rounds,
             high_jobs: beside.times.len(),
@@ -390,22 +381,6 @@ impl Turn {
     }
 }
 
-fn percentile(times: &mut [Duration], part: f64) -> Duration {
-    times.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most the length")]
-    let rank = (times.len() as f64 * part) as usize;
-    times.get(rank.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-/// Processor time of this process; none where the system does not tell.
-fn cpu_time() -> Option<Duration> {
-    cpu_time::ProcessTime::try_now().ok().map(|time| time.as_duration())
-}
-
 impl Figures {
     fn table(&self) -> String {
         let mut rows = vec![
@@ -424,7 +399,6 @@ impl Figures {
         rows.extend(self.expired_late_p99_ms.map(|late| ("late p99", format!("{late:.2} ms"))));
         let head =
             format!("{} ({}), {} urgent jobs of {} frames", self.device, self.driver, self.high_jobs, self.high_frames);
-        let rows = rows.iter().map(|(name, value)| format!("  {name:<18} {value}"));
-        std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n")
+        table(&head, &rows)
     }
 }

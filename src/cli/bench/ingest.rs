@@ -1,0 +1,196 @@
+//! `auricle bench ingest`: how fast one stream takes samples in, most of them silent.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::{give, seconds_since_1970, table};
+use crate::{
+    DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos, StreamOptions,
+};
+
+const DETAILS: &str = "\
+One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds) as fast as the stream takes them;
+they go through the gate, and what is live through the ring and the filter; another thread pulls all that comes out. A
+round is over when the last sample has come out.
+
+  end to end         frames of 1024 samples per second, from the first push to the last sample out; the median of the rounds
+  push               the same until the last sample was taken in
+  read               reading the samples on one thread and doing nothing: what memory gives
+
+Example:
+  auricle bench ingest --sparse 99 --push 65536 --json -";
+
+/// Measure how fast one stream takes samples in, most of them silent.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DETAILS)]
+pub(crate) struct IngestArguments {
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
+    #[arg(long, default_value = "cpu", value_name = "auto|cpu|gpu|NAME")]
+    device: DeviceChoice,
+
+    /// Workers on the CPU; one for each core when 0.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+
+    /// Frames of 100 that are silent.
+    #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(0..=100))]
+    sparse: u32,
+
+    /// Samples in a push.
+    #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
+    push: u32,
+
+    /// Frames that may wait.
+    #[arg(long, default_value_t = 1024)]
+    ring: usize,
+
+    /// Rounds, of which the median counts.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Write one JSON object to this file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+struct Figures {
+    device: String,
+    driver: String,
+    date: Option<u64>,
+    sparse_percent: u32,
+    push_len: u32,
+    rounds: u32,
+    frames: usize,
+    live_frames: u64,
+    frames_per_s: f64,
+    push_frames_per_s: f64,
+    read_frames_per_s: f64,
+}
+
+const FRAME_LEN: usize = 1024;
+/// 512 MiB: more than any L3 cache of one socket.
+const FRAMES: usize = 128 * 1024;
+
+pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
+    let options =
+        EngineOptions { device: arguments.device.clone(), threads: arguments.threads, ..EngineOptions::default() };
+    let engine = Engine::open(&options)?;
+    let graph = Graph::new()
+        .input("samples", FrameShape::real(FRAME_LEN))
+        .gate("gate", "samples", Gate::default())
+        .filter("filter", "gate", PhiResolvent::default())
+        .output("clean", "filter");
+    let plan = engine.compile(&graph)?;
+    let samples = signal(arguments.sparse);
+    let (mut end_to_end, mut pushes, mut reads, mut live) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for _ in 0..arguments.rounds {
+        reads.push(read(&samples));
+        let (pushed, all, heard) = round(arguments, &engine, &plan, &samples)?;
+        pushes.push(pushed);
+        end_to_end.push(all);
+        live = heard;
+    }
+    let rate = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        FRAMES as f64 / times[times.len() / 2].as_secs_f64()
+    };
+    let figures = Figures {
+        device: engine.device().name.clone(),
+        driver: engine.device().driver.clone(),
+        date: seconds_since_1970(),
+        sparse_percent: arguments.sparse,
+        push_len: arguments.push,
+        rounds: arguments.rounds,
+        frames: FRAMES,
+        live_frames: live,
+        frames_per_s: rate(&mut end_to_end),
+        push_frames_per_s: rate(&mut pushes),
+        read_frames_per_s: rate(&mut reads),
+    };
+    give(&figures, &figures.table(), arguments.json.as_deref())
+}
+
+/// Noise at half of full scale, and frames of hardly anything, at random places but always the same.
+fn signal(sparse_percent: u32) -> HostBuffer {
+    let mut samples = HostBuffer::zeroed(FRAMES * FRAME_LEN);
+    let mut state = 0x9e37_79b9_u32;
+    let mut random = move || {
+        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+        state >> 8
+    };
+    for frame in samples.chunks_exact_mut(FRAME_LEN) {
+        let level = if random() % 100 < sparse_percent { 1e-6 } else { 0.5 };
+        frame.iter_mut().for_each(|sample| *sample = level * (random() as f32 / (1 << 23) as f32 - 1.0));
+    }
+    samples
+}
+
+fn read(samples: &[f32]) -> Duration {
+    let start = Instant::now();
+    let level = crate::simd::SimdLevel::detect();
+    std::hint::black_box(crate::simd::max_abs_bits(level, samples));
+    start.elapsed()
+}
+
+/// Times until all was taken in and until all was out, and the frames out that were not silent.
+fn round(
+    arguments: &IngestArguments,
+    engine: &Engine,
+    plan: &Plan,
+    samples: &[f32],
+) -> Result<(Duration, Duration, u64)> {
+    let options = StreamOptions {
+        qos: Qos::High,
+        ring: arguments.ring,
+        max_batch: 256,
+        max_delay: Duration::from_micros(200),
+        ..StreamOptions::default()
+    };
+    let (mut input, mut output) = engine.open_stream(plan, options)?.split();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let pulling = scope.spawn(move || -> Result<(u64, u64)> {
+            let mut room = vec![0.0; 16 * FRAME_LEN];
+            let (mut floats, mut heard) = (0, 0);
+            loop {
+                let count = output.pull_all(&mut room, Duration::from_secs(60))?;
+                floats += count as u64;
+                // One sample tells a silent frame from another.
+                heard += room[..count].chunks(FRAME_LEN).filter(|frame| frame[frame.len() / 2] != 0.0).count() as u64;
+                if count < room.len() {
+                    return Ok((floats, heard));
+                }
+            }
+        });
+        for piece in samples.chunks(arguments.push as usize) {
+            input.push(piece)?;
+        }
+        let pushed = start.elapsed();
+        input.finish();
+        let (floats, heard) = pulling.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pulling thread panicked")))?;
+        let all = start.elapsed();
+        if floats != samples.len() as u64 {
+            bail!("{floats} samples of {} came out", samples.len());
+        }
+        Ok((pushed, all, heard))
+    })
+}
+
+impl Figures {
+    fn table(&self) -> String {
+        let head = format!(
+            "{} ({}): {} % of the frames silent, pushes of {} samples",
+            self.device, self.driver, self.sparse_percent, self.push_len
+        );
+        let rate = |frames_per_s: f64| format!("{:.2} M frames/s", frames_per_s / 1e6);
+        let rows = [
+            ("end to end", rate(self.frames_per_s)),
+            ("push", rate(self.push_frames_per_s)),
+            ("read", rate(self.read_frames_per_s)),
+        ];
+        table(&head, &rows)
+    }
+}

@@ -1,0 +1,402 @@
+//! `auricle bench streams`: many live channels in real time, pushed and pulled as audio devices would.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use super::{cpu_time, give, ms, percentile, seconds, seconds_since_1970, table};
+use crate::cli::denoise::{CHOICES, DenoiseSettings};
+use crate::{
+    BackPressure, Denoise, DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos,
+    StreamInput, StreamOptions, StreamOutput,
+};
+
+const DETAILS: &str = "\
+Each channel is a stream of its own: its samples are pushed 10 ms at a time, at moments of its own as unrelated devices
+would, through gate, filter and denoiser, and what comes out is pulled every millisecond. Nothing waits for anything: what
+the machine cannot do in time is dropped, and counted.
+
+  dropped            samples for which there was no room; 0 where the machine keeps up
+  lost               samples that were pushed and neither came out nor were dropped: always 0
+  delay              from the push of a sample to its coming out, the denoiser's own latency included
+  identical          what came out of the first channels is what a run of each by itself gives, to the bit
+  cores              processor time of the whole process, pushing and pulling included, over the time that passed
+  memory growth      resident memory at the end, over that after a quarter of the time
+
+Example:
+  auricle bench streams --channels 256 --seconds 20 --json -";
+
+/// Measure many live streams at once, in real time.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DETAILS)]
+pub(crate) struct StreamsArguments {
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
+    device: DeviceChoice,
+
+    /// Workers on the CPU; one for each core when 0.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+
+    /// Streams of one channel each.
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    channels: u32,
+
+    /// How long, in seconds.
+    #[arg(long, default_value_t = 20.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// Samples per second of each.
+    #[arg(long, default_value_t = 16_000, value_parser = clap::value_parser!(u32).range(1000..=384_000))]
+    rate: u32,
+
+    /// Samples in a frame: a power of two, 64 to 4096. Short frames come out sooner, long ones cost less.
+    #[arg(long, default_value_t = 256)]
+    frame: usize,
+
+    /// How long a frame may wait for others to go with it, in milliseconds.
+    #[arg(long, default_value_t = 2.0, value_name = "MS")]
+    max_delay: f64,
+
+    /// The network.
+    #[arg(long, default_value = "builtin", value_name = CHOICES)]
+    denoise: String,
+
+    #[command(flatten)]
+    denoise_settings: DenoiseSettings,
+
+    /// Write one JSON object to this file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, serde::Serialize)]
+struct Figures {
+    device: String,
+    driver: String,
+    date: Option<u64>,
+    channels: u32,
+    rate_hz: u32,
+    frame_len: usize,
+    seconds: f64,
+    denoise: String,
+    pushed: u64,
+    pulled: u64,
+    dropped: u64,
+    lost: u64,
+    delay_p50_ms: f64,
+    delay_p99_ms: f64,
+    delay_max_ms: f64,
+    identical: bool,
+    checked_channels: usize,
+    batches: u64,
+    mean_batch: f64,
+    largest_batch: usize,
+    compute_p50_ms: f64,
+    compute_p99_ms: f64,
+    cores: Option<f64>,
+    memory_bytes: Option<u64>,
+    memory_growth_bytes: Option<i64>,
+}
+
+/// Pushes in a second.
+const PUSHES_HZ: u32 = 100;
+/// Channels that are compared with a run of each by itself, and how much of them.
+const CHECKED: usize = 3;
+const CHECKED_S: u32 = 30;
+
+pub(super) fn bench(arguments: &StreamsArguments) -> Result<()> {
+    let denoise = arguments.denoise_settings.denoiser(&arguments.denoise)?;
+    if !(0.0..=60_000.0).contains(&arguments.max_delay) {
+        bail!("--max-delay {}: 0 to 60,000 ms are allowed", arguments.max_delay);
+    }
+    let options =
+        EngineOptions { device: arguments.device.clone(), threads: arguments.threads, ..EngineOptions::default() };
+    let engine = Engine::open(&options)?;
+    let plan = engine.compile(&graph(arguments, denoise))?;
+    let run = Run::new(arguments, &engine, &plan)?;
+    let figures = run.figures(arguments, &engine, &plan)?;
+    give(&figures, &figures.table(), arguments.json.as_deref())
+}
+
+fn graph(arguments: &StreamsArguments, denoise: Option<Denoise>) -> Graph {
+    let graph = Graph::new()
+        .input("samples", FrameShape::real(arguments.frame))
+        .gate("gate", "samples", Gate { hold: 2, ..Gate::default() })
+        .filter("filter", "gate", PhiResolvent::default());
+    match denoise {
+        None => graph.output("clean", "filter"),
+        Some(denoise) => {
+            let denoise = Denoise { sample_rate_hz: Some(arguments.rate), ..denoise };
+            graph.denoise("denoise", "filter", denoise).output("clean", "denoise")
+        }
+    }
+}
+
+/// A signal that goes on and on: tones in noise, and pauses. Channels begin at places of their own.
+struct Signal {
+    samples: Vec<f32>,
+}
+
+impl Signal {
+    fn new(rate_hz: u32) -> Self {
+        let mut state = 0x2545_f491_u32;
+        let mut noise = move || {
+            state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let sample = |n: u32| {
+            let time_s = f64::from(n) / f64::from(rate_hz);
+            // Three seconds of four there is something to hear.
+            let level = if time_s % 4.0 < 3.0 { 0.1 } else { 1e-5 };
+            #[expect(clippy::cast_possible_truncation, reason = "samples are in f32")]
+            let tone = (time_s * std::f64::consts::TAU * (200.0 + 50.0 * (time_s * 3.0).sin())).sin() as f32;
+            level * (tone + 0.3 * noise())
+        };
+        Self { samples: (0..8 * rate_hz).map(sample).collect() }
+    }
+
+    /// The next `len` samples of a channel.
+    fn write(&self, channel: usize, from: u64, to: &mut [f32]) {
+        let start = channel as u64 * 4_801 + from;
+        let len = self.samples.len() as u64;
+        for (n, sample) in (start..).zip(to) {
+            *sample = self.samples[usize::try_from(n % len).unwrap_or(0)];
+        }
+    }
+}
+
+struct Run {
+    signal: Signal,
+    inputs: Vec<StreamInput>,
+    outputs: Vec<StreamOutput>,
+    push_len: usize,
+    ticks: u64,
+}
+
+/// What was pulled.
+#[derive(Default)]
+struct Pulled {
+    floats: u64,
+    delays: Vec<Duration>,
+    /// The beginning of the first channels.
+    checked: Vec<Vec<f32>>,
+    /// Resident memory after a quarter of the time, and at the end.
+    memory: (Option<u64>, Option<u64>),
+}
+
+impl Run {
+    fn new(arguments: &StreamsArguments, engine: &Engine, plan: &Plan) -> Result<Self> {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for channel in 0..arguments.channels {
+            let options = StreamOptions {
+                name: format!("channel {channel}").into(),
+                qos: Qos::High,
+                back_pressure: BackPressure::DropNewest,
+                max_delay: Duration::from_secs_f64(arguments.max_delay / 1e3),
+                max_batch: 1 << 16,
+                ..StreamOptions::default()
+            };
+            let (input, output) = engine.open_stream(plan, options)?.split();
+            inputs.push(input);
+            outputs.push(output);
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some ticks")]
+        let ticks = (arguments.seconds * f64::from(PUSHES_HZ)).ceil() as u64;
+        let push_len = (arguments.rate / PUSHES_HZ) as usize;
+        Ok(Self { signal: Signal::new(arguments.rate), inputs, outputs, push_len, ticks })
+    }
+
+    fn figures(self, arguments: &StreamsArguments, engine: &Engine, plan: &Plan) -> Result<Figures> {
+        let Self { signal, mut inputs, mut outputs, push_len, ticks } = self;
+        let controls: Vec<_> = inputs.iter().map(StreamInput::control).collect();
+        let (count, is_over) = (inputs.len(), AtomicBool::new(false));
+        let cpu_before = cpu_time();
+        let start = Instant::now() + Duration::from_millis(20);
+        let due = |channel: usize, tick: u64| start + moment(channel, count) + Duration::from_secs(tick) / PUSHES_HZ;
+        let checked_floats = usize::try_from(ticks).unwrap_or(usize::MAX).saturating_mul(push_len);
+        let checked_floats = checked_floats.min((CHECKED_S * arguments.rate) as usize);
+        let pulled = std::thread::scope(|scope| -> Result<Pulled> {
+            let pulling = scope.spawn(|| {
+                let pulled_at = |channel: usize, sample: u64| due(channel, sample / push_len as u64);
+                let quarter = start + Duration::from_secs_f64(arguments.seconds / 4.0);
+                pull(&mut outputs, checked_floats, quarter, &is_over, pulled_at)
+            });
+            let pushed = push(&mut inputs, &signal, push_len, ticks, due);
+            inputs.iter_mut().for_each(StreamInput::finish);
+            is_over.store(true, Ordering::Release);
+            let pulled = pulling.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pulling thread panicked")))?;
+            pushed.map(|()| pulled)
+        })?;
+        let passed = start.elapsed();
+        let cores = cpu_before.zip(cpu_time()).map(|(before, after)| (after - before).as_secs_f64());
+        let sum = |count: &dyn Fn(crate::StreamCounters) -> u64| -> u64 {
+            controls.iter().map(|control| count(control.counters())).sum()
+        };
+        let (pushed, dropped) = (sum(&|counters| counters.pushed), sum(&|counters| counters.dropped));
+        let snapshot = engine.snapshot()?;
+        let high = &snapshot.qos.high;
+        let mut delays = pulled.delays;
+        let checked = pulled.checked.len();
+        let identical = (0..checked).map(|channel| {
+            let mut samples = vec![0.0; pulled.checked[channel].len().next_multiple_of(arguments.frame)];
+            let pushed = usize::try_from(ticks).unwrap_or(usize::MAX).saturating_mul(push_len).min(samples.len());
+            signal.write(channel, 0, &mut samples[..pushed]);
+            let alone = plan.run(&[&samples], 1)?;
+            // The last frames of what was cut off hear the end.
+            let certain = pulled.checked[channel].len().saturating_sub(arguments.frame * (plan.latency_frames() + 1));
+            let alone = alone.dense("clean").unwrap_or(&[]);
+            Ok(alone.len() >= certain && bits(&alone[..certain]).eq(bits(&pulled.checked[channel][..certain])))
+        });
+        let identical = identical.collect::<Result<Vec<bool>>>()?;
+        Ok(Figures {
+            device: engine.device().name.clone(),
+            driver: engine.device().driver.clone(),
+            date: seconds_since_1970(),
+            channels: arguments.channels,
+            rate_hz: arguments.rate,
+            frame_len: arguments.frame,
+            seconds: arguments.seconds,
+            denoise: arguments.denoise.clone(),
+            pushed,
+            pulled: pulled.floats,
+            dropped,
+            lost: pushed.abs_diff(pulled.floats),
+            delay_p50_ms: ms(percentile(&mut delays, 0.5)),
+            delay_p99_ms: ms(percentile(&mut delays, 0.99)),
+            delay_max_ms: ms(percentile(&mut delays, 1.0)),
+            identical: dropped > 0 || identical.iter().all(|identical| *identical),
+            checked_channels: if dropped > 0 { 0 } else { checked },
+            batches: high.done,
+            mean_batch: (pushed as f64 / arguments.frame as f64) / high.done.max(1) as f64,
+            largest_batch: snapshot.streams.iter().map(|streams| streams.largest_batch).max().unwrap_or(0),
+            compute_p50_ms: ms(high.compute.p50),
+            compute_p99_ms: ms(high.compute.p99),
+            cores: cores.map(|seconds| seconds / passed.as_secs_f64()),
+            memory_bytes: pulled.memory.1,
+            memory_growth_bytes: pulled
+                .memory
+                .0
+                .zip(pulled.memory.1)
+                .map(|(first, last)| last.cast_signed() - first.cast_signed()),
+        })
+    }
+}
+
+fn bits(samples: &[f32]) -> impl Iterator<Item = u32> {
+    samples.iter().map(|sample| sample.to_bits())
+}
+
+/// When within 10 ms a channel is pushed: spread, and in no order.
+fn moment(channel: usize, channels: usize) -> Duration {
+    let place = (channel * 89) % channels.max(1);
+    Duration::from_secs_f64(place as f64 / channels.max(1) as f64 / f64::from(PUSHES_HZ))
+}
+
+fn push(
+    inputs: &mut [StreamInput],
+    signal: &Signal,
+    push_len: usize,
+    ticks: u64,
+    due: impl Fn(usize, u64) -> Instant,
+) -> Result<()> {
+    let mut order: Vec<usize> = (0..inputs.len()).collect();
+    order.sort_by_key(|channel| due(*channel, 0));
+    let mut samples = vec![0.0; push_len];
+    for tick in 0..ticks {
+        for channel in &order {
+            let wait = due(*channel, tick).saturating_duration_since(Instant::now());
+            // Channels that are due at nearly the same time are pushed together.
+            if wait > Duration::from_micros(200) {
+                std::thread::sleep(wait);
+            }
+            signal.write(*channel, tick * push_len as u64, &mut samples);
+            inputs[*channel].push(&samples)?;
+        }
+    }
+    Ok(())
+}
+
+fn pull(
+    outputs: &mut [StreamOutput],
+    checked_floats: usize,
+    quarter: Instant,
+    is_over: &AtomicBool,
+    pushed_at: impl Fn(usize, u64) -> Instant,
+) -> Result<Pulled> {
+    let checked = (0..CHECKED.min(outputs.len())).map(|_| Vec::with_capacity(checked_floats)).collect();
+    let mut pulled = Pulled { checked, ..Pulled::default() };
+    let (mut samples, mut counts) = (vec![0.0; 1 << 14], vec![0_u64; outputs.len()]);
+    loop {
+        let now = Instant::now();
+        let was_over = is_over.load(Ordering::Acquire);
+        let mut is_finished = was_over;
+        for (channel, output) in outputs.iter_mut().enumerate() {
+            let count = output.pull(&mut samples)?;
+            is_finished &= output.is_finished();
+            if count == 0 {
+                continue;
+            }
+            if !was_over {
+                // The oldest of them has waited longest.
+                pulled.delays.push(now.saturating_duration_since(pushed_at(channel, counts[channel])));
+            }
+            counts[channel] += count as u64;
+            pulled.floats += count as u64;
+            if let Some(checked) = pulled.checked.get_mut(channel) {
+                let left = checked.capacity() - checked.len();
+                checked.extend_from_slice(&samples[..count.min(left)]);
+            }
+        }
+        if pulled.memory.0.is_none() && now > quarter {
+            pulled.memory.0 = resident_bytes();
+        }
+        if is_finished {
+            pulled.memory.1 = resident_bytes();
+            return Ok(pulled);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Resident memory of this process; none where the system does not tell.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+impl Figures {
+    fn table(&self) -> String {
+        let head = format!(
+            "{} ({}): {} channels at {} Hz, frames of {}, denoiser {}, {:.1} s",
+            self.device, self.driver, self.channels, self.rate_hz, self.frame_len, self.denoise, self.seconds
+        );
+        let identical = match self.checked_channels {
+            0 => "not checked: some were dropped".to_owned(),
+            count => format!("{} ({count} channels)", if self.identical { "yes" } else { "NO" }),
+        };
+        let mut rows = vec![
+            ("pushed", format!("{} samples", self.pushed)),
+            ("dropped, lost", format!("{}, {}", self.dropped, self.lost)),
+            (
+                "delay p50 p99 max",
+                format!("{:.1} ms, {:.1} ms, {:.1} ms", self.delay_p50_ms, self.delay_p99_ms, self.delay_max_ms),
+            ),
+            ("identical", identical),
+            (
+                "batches",
+                format!("{}, of {:.1} frames; the largest of {}", self.batches, self.mean_batch, self.largest_batch),
+            ),
+            ("compute p50 p99", format!("{:.2} ms, {:.2} ms", self.compute_p50_ms, self.compute_p99_ms)),
+        ];
+        rows.extend(self.cores.map(|cores| ("cores", format!("{cores:.2}"))));
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        if let (Some(memory), Some(growth)) = (self.memory_bytes, self.memory_growth_bytes) {
+            rows.push(("memory, growth", format!("{:.1} MiB, {:.1} MiB", mib(memory as f64), mib(growth as f64))));
+        }
+        table(&head, &rows)
+    }
+}
