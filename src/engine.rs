@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::device::{self, DeviceChoice, DeviceInfo, PipelineCacheDir, PlanOptions, Processor};
+use crate::device::{self, DeviceChoice, DeviceInfo, FaultPlan, PipelineCacheDir, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::plan::Plan;
@@ -25,6 +25,8 @@ pub struct EngineOptions {
     pub pipeline_cache: PipelineCacheDir,
     /// How jobs share the device.
     pub schedule: ScheduleOptions,
+    /// Faults that the device makes, for tests.
+    pub faults: FaultPlan,
 }
 
 /// A device, ready for plans. Clones share everything; the last one to go gives up what jobs are left.
@@ -55,6 +57,7 @@ impl Engine {
     /// out of its range.
     pub fn open(options: &EngineOptions) -> Result<Self> {
         let device = device::open(&options.device, options.threads, &options.pipeline_cache)?;
+        let device = options.faults.around(device);
         let bounds = options.schedule.checked(device.info().kind)?;
         let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
         let inner = Inner { processor, bounds, longest_piece, lanes: Mutex::new(None), observer: Mutex::new(None) };
@@ -132,7 +135,6 @@ impl Engine {
             return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
         }
         let lanes = self.lanes()?;
-        let plan = plan.on(options.qos)?;
         let inputs = inputs.into_iter().map(Into::into).collect();
         lanes.submit_plan(plan, inputs, output, options)
     }
@@ -198,7 +200,7 @@ impl Engine {
             Some(observer) => Arc::clone(observer),
             None => Arc::clone(observer.insert(Observer::start(&lanes)?)),
         };
-        Ok(Home { observer, plan: plan.on(qos)?, qos })
+        Ok(Home { observer, plan: plan.clone(), qos })
     }
 
     /// All figures, as they are now; of an engine that never had a job, those of none.
@@ -208,6 +210,7 @@ impl Engine {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut snapshot = self.lanes()?.snapshot();
         let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.health = self.inner.processor.health();
         snapshot.streams = observer.map_or_else(Vec::new, |observer| observer.snapshot());
         Ok(snapshot)
     }

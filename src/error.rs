@@ -85,6 +85,17 @@ pub enum Error {
         reason: String,
     },
 
+    /// A device without room for what was asked of it. It is as good as before.
+    #[error("device `{device}`: no memory left while {action}: {reason}; use smaller batches or fewer channels")]
+    OutOfMemory {
+        /// The device's name.
+        device: String,
+        /// What it was doing.
+        action: &'static str,
+        /// What the driver or wgpu said.
+        reason: String,
+    },
+
     /// The device stopped answering; nothing that was in flight has a result.
     #[error("device `{device}` was lost: {reason}; open it again, or use `cpu`")]
     DeviceLost {
@@ -174,6 +185,11 @@ pub enum Error {
 impl Error {
     pub(crate) fn graph(node: &str, problem: impl Into<String>) -> Self {
         Self::Graph { node: node.to_owned(), problem: problem.into() }
+    }
+
+    /// Whether the device is to blame, so that another one might do better.
+    pub(crate) fn is_of_device(&self) -> bool {
+        matches!(self, Self::Device { .. } | Self::DeviceLost { .. })
     }
 
     pub(crate) fn setting(setting: &'static str, actual: impl ToString, expected: impl Into<String>) -> Self {

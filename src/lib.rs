@@ -152,7 +152,8 @@ mod frame;
 mod error;
 
 pub use device::{
-    CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, GatePlacement, PipelineCacheDir, PlanOptions,
+    CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, Fault, FaultPlan, GatePlacement, PipelineCacheDir,
+    PlanOptions,
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
@@ -170,4 +171,4 @@ pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
-pub use telemetry::{LaneSnapshot, Latency, QosSnapshot, Snapshot, Span, StreamsSnapshot};
+pub use telemetry::{Health, HealthState, LaneSnapshot, Latency, QosSnapshot, Snapshot, Span, StreamsSnapshot};

@@ -19,6 +19,34 @@ pub struct Snapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// Live streams: those that go together, together.
     pub streams: Vec<StreamsSnapshot>,
+    /// How the devices are.
+    pub health: Health,
+}
+
+/// How an engine's devices are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Health {
+    /// Good, or what became of it.
+    pub state: HealthState,
+    /// What happened last; none while all is good.
+    pub reason: Option<String>,
+    /// Devices that failed so far.
+    pub losses: u64,
+}
+
+/// Whether an engine does what it was opened for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum HealthState {
+    /// No device has failed.
+    #[default]
+    Good,
+    /// A device has failed, and another one does its work.
+    Degraded,
+    /// A device has failed, and nothing can do its work.
+    Failed,
 }
 
 /// One level at one moment. Counts are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of
@@ -142,6 +170,8 @@ pub struct StreamsSnapshot {
     pub largest_batch: usize,
     /// From the first frame that waits for a batch to that batch's results.
     pub delay: Latency,
+    /// What a batch takes on the device.
+    pub compute: Latency,
 }
 
 impl StreamsSnapshot {

@@ -37,8 +37,13 @@ fn filtered(gate: Gate) -> Graph {
 }
 
 fn cpu(schedule: ScheduleOptions) -> Engine {
-    let options =
-        EngineOptions { device: DeviceChoice::Cpu, threads: 2, pipeline_cache: PipelineCacheDir::Off, schedule };
+    let options = EngineOptions {
+        device: DeviceChoice::Cpu,
+        threads: 2,
+        pipeline_cache: PipelineCacheDir::Off,
+        schedule,
+        ..EngineOptions::default()
+    };
     Engine::open(&options).expect("the CPU should open")
 }
 

@@ -1,5 +1,6 @@
 //! Live streams through the door that embedders come in by: what comes out, what is counted, and how they end.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -546,4 +547,123 @@ fn long_silence_between_sounds_is_as_long_when_it_comes_out() {
             assert_same_bits(&actual[..count], &expected(&plan, &samples, 1), &what);
         }
     }
+}
+
+#[test]
+fn a_callback_gets_no_more_than_was_pushed_and_may_end_the_engine() {
+    let engine = open(auricle::DeviceChoice::Cpu);
+    // Without latency, and with half a frame at the end.
+    let plan = copying(&engine, Gate::default());
+    for level in [0.0, 0.5] {
+        let got = Arc::new(Mutex::new(0));
+        let sum = Arc::clone(&got);
+        let call = move |samples: &[f32]| *sum.lock().unwrap() += samples.len();
+        let mut input = engine.open_stream_with(&plan, options(Qos::High), call).expect("it opens");
+        input.push(&[level; 100]).expect("taken");
+        assert!(input.finish_and_wait(LONG).expect("a good end"), "all came out");
+        assert_eq!(*got.lock().unwrap(), 100, "as much as was pushed, at level {level}");
+    }
+    // What would wait for itself is refused, and what ends everything does not wait.
+    let (send, told) = crossbeam::channel::bounded(1);
+    let (mine, of_mine) = (engine.clone(), plan.clone());
+    let call = move |_: &[f32]| {
+        let refused = mine.open_stream(&of_mine, StreamOptions::default()).map(|_| ());
+        mine.shutdown(ShutDown::Abort, LONG);
+        send.try_send(refused).ok();
+    };
+    let mut input = engine.open_stream_with(&plan, options(Qos::Default), call).expect("it opens");
+    input.push(&[0.5; 64]).expect("taken");
+    match told.recv_timeout(LONG).expect("the callback should come to its end") {
+        Err(Error::Setting { actual, .. }) => assert!(actual.contains("callback"), "{actual}"),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+    assert!(matches!(input.finish_and_wait(LONG), Err(Error::ShutDown { .. })), "it learns of the end");
+}
+
+#[test]
+fn streams_move_only_to_plans_of_their_graph() {
+    let engine = &engines()[0];
+    let plan = copying(engine, Gate::default());
+    let mut stream = engine_stream(engine, &plan, Qos::Default);
+    stream.push(&numbered(0..3)).expect("taken");
+    let others = [
+        copying(engine, Gate { threshold: Threshold::Linear(0.5), ..Gate::default() }),
+        copying(engine, Gate { quiet: Quiet::Pass, ..Gate::default() }),
+        engine.compile(&filtered(Gate::default(), FilterMode::Block)).expect("it compiles"),
+    ];
+    for other in &others {
+        let error = stream.control().move_to(engine, other, Qos::High).expect_err("another graph").to_string();
+        assert!(error.contains("of another graph"), "{error}");
+    }
+    let like = copying(engine, Gate::default());
+    stream.control().move_to(engine, &like, Qos::High).expect("the same graph, compiled again");
+    assert_eq!(stream.control().qos(), Qos::High);
+    stream.finish();
+    let mut all = [f32::NAN; 200];
+    assert_eq!(stream.pull_all(&mut all, LONG).expect("all comes out"), 192);
+    assert_same_bits(&all[..192], &numbered(0..3), "all of it");
+}
+
+/// A new stream beside two that always have something, and jobs: all get their turn.
+#[test]
+fn nobody_waits_for_ever_and_jobs_of_the_level_come_in_between() {
+    let engine = open(auricle::DeviceChoice::Cpu);
+    let plan = engine.compile(&filtered(Gate::default(), FilterMode::Seamless)).expect("it compiles");
+    let over = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..2)
+        .map(|index| {
+            let options = StreamOptions { max_batch: 8, ..options(Qos::Default) };
+            let (mut input, mut output) = engine.open_stream(&plan, options).expect("it opens").split();
+            let over = Arc::clone(&over);
+            let pulling =
+                spawn("pulling", move || while output.pull_all(&mut [0.0; 4096], LONG).is_ok_and(|count| count > 0) {});
+            let pushing = spawn("pushing", move || {
+                let samples = noise(256 * 16, index);
+                while !over.load(Ordering::Relaxed) && input.push(&samples).is_ok() {}
+            });
+            (pushing, pulling)
+        })
+        .collect();
+    for _ in 0..20 {
+        let mut late = engine_stream(&engine, &plan, Qos::Default);
+        late.push(&noise(256 * 3, 9)).expect("taken");
+        late.finish();
+        let mut all = vec![0.0; 256 * 3];
+        assert_eq!(late.pull_all(&mut all, LONG).expect("it gets its turn"), 256 * 3);
+        let job = auricle::JobOptions { qos: Qos::Default, ..auricle::JobOptions::default() };
+        let mut ticket = engine.submit(&plan, [noise(256, 3)], job).expect("taken");
+        assert!(ticket.wait_timeout(LONG).is_some_and(|answer| answer.is_ok()), "a job gets its turn, too");
+    }
+    over.store(true, Ordering::Relaxed);
+    for (pushing, pulling) in busy {
+        pushing.join().expect("it ends");
+        pulling.join().expect("it ends");
+    }
+}
+
+/// An engine whose streams have nothing to do sleeps.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_engine_uses_hardly_any_processor_time() {
+    // Of this process alone: nextest gives each test its own, and elsewhere others would count too.
+    if std::env::var_os("NEXTEST").is_none() {
+        eprintln!("SKIPPED: only where tests have processes of their own (cargo nextest)");
+        return;
+    }
+    let engine = open(auricle::DeviceChoice::Cpu);
+    let plan = engine.compile(&denoised(None)).expect("it compiles");
+    let mut streams: Vec<Stream> = (0..16).map(|_| engine_stream(&engine, &plan, Qos::High)).collect();
+    for stream in &mut streams {
+        stream.push(&[0.5; 512]).expect("taken");
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux tells");
+        let after_name = stat.rsplit(')').next().expect("a name in brackets");
+        after_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(2));
+    // A tick is 10 ms: 2 are 1 % of the time.
+    assert!(ticks() - before <= 2, "{} ticks in 2 s", ticks() - before);
 }

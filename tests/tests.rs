@@ -77,6 +77,9 @@ mod jobs;
 /// Live streams: what comes out, what is counted, how they end.
 mod streams;
 
+/// Devices that fail, and what goes on all the same.
+mod loss;
+
 /// How uncertain a signal is.
 mod entropy;
 

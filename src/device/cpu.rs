@@ -60,6 +60,10 @@ impl Device for CpuDevice {
         Ok(None)
     }
 
+    fn fallback(&self) -> Option<Arc<dyn Device>> {
+        None
+    }
+
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         None
     }

@@ -6,6 +6,8 @@ mod cpu;
 
 mod cpu_network;
 
+mod fault;
+
 mod gpu;
 
 mod host;
@@ -24,6 +26,7 @@ use crate::stage::denoise::network::{Network, NetworkOptions};
 
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
+pub use fault::{Fault, FaultPlan};
 pub use gpu::PipelineCacheDir;
 pub(crate) use host::{decide_rows, refuse_faulty};
 pub(crate) use processor::Processor;
@@ -34,6 +37,9 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
 
     /// The same processor through a command queue of its own; none where there is but one way to it.
     fn another(&self) -> Result<Option<Arc<dyn Device>>>;
+
+    /// What can do its work when it fails for good; none where nothing could.
+    fn fallback(&self) -> Option<Arc<dyn Device>>;
 
     /// What an app needs to use it directly; none on the CPU.
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)>;

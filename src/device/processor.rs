@@ -1,32 +1,39 @@
 //! One processor as its users share it: each level of service has a command queue of its own, so that urgent work need not
-//! stand behind other work in the driver's.
+//! stand behind other work in the driver's. When a device fails, another one takes its place.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Device, DeviceInfo};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
+use crate::telemetry::{Health, HealthState};
 
 /// A processor, with its command queues.
 #[derive(Debug)]
 pub(crate) struct Processor {
-    /// The engine's own, which is also that of [`Qos::Default`].
-    main: Arc<dyn Device>,
-    /// Those of the others, as they are asked for.
-    others: PerQos<Mutex<Option<Arc<dyn Device>>>>,
+    /// What was opened first.
+    info: DeviceInfo,
+    /// The devices that serve the levels, as they are asked for. The engine's own is that of [`Qos::Default`].
+    queues: PerQos<Mutex<Option<Arc<dyn Device>>>>,
+    health: Mutex<Health>,
 }
+
+/// Devices that are opened in place of lost ones; from there on, the CPU does the work.
+const MOST_REPLACEMENTS: u64 = 3;
 
 impl Processor {
     pub(crate) fn new(main: Arc<dyn Device>) -> Self {
-        Self { main, others: PerQos::default() }
+        let info = main.info().clone();
+        let queues = PerQos { default: Mutex::new(Some(main)), ..PerQos::default() };
+        Self { info, queues, health: Mutex::default() }
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
-        self.main.info()
+        &self.info
     }
 
-    pub(crate) fn main(&self) -> Arc<dyn Device> {
-        Arc::clone(&self.main)
+    fn queue(&self, qos: Qos) -> MutexGuard<'_, Option<Arc<dyn Device>>> {
+        self.queues[qos].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The device whose command queue serves a level.
@@ -34,15 +41,47 @@ impl Processor {
     /// # Errors
     /// What the driver says when it has no more.
     pub(crate) fn device(&self, qos: Qos) -> Result<Arc<dyn Device>> {
-        if qos == Qos::Default {
-            return Ok(self.main());
-        }
-        let mut other = self.others[qos].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(device) = &*other {
+        let mut queue = self.queue(qos);
+        if let Some(device) = &*queue {
             return Ok(Arc::clone(device));
         }
-        let device = self.main.another()?.unwrap_or_else(|| self.main());
-        *other = Some(Arc::clone(&device));
+        // Not its own: that is always there.
+        let main = self.device(Qos::Default)?;
+        let device = main.another()?.unwrap_or(main);
+        *queue = Some(Arc::clone(&device));
         Ok(device)
+    }
+
+    /// Puts another device in the place of one that failed: a new one on the same adapter, else, or when the new ones fail
+    /// too, the CPU. False when there is nothing to go on with.
+    pub(crate) fn replace(&self, qos: Qos, failed: &Arc<dyn Device>, error: &Error, failed_again: bool) -> bool {
+        let mut queue = self.queue(qos);
+        if queue.as_ref().is_some_and(|device| !Arc::ptr_eq(device, failed)) {
+            // Somebody else has seen to it.
+            return true;
+        }
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        health.losses += 1;
+        let again = !failed_again && health.losses <= MOST_REPLACEMENTS;
+        let new = if again { failed.another().ok().flatten() } else { None };
+        let (device, what) = match (new, failed.fallback()) {
+            (Some(device), _) => (Some(device), "a new device"),
+            (None, Some(device)) => (Some(device), "the CPU"),
+            (None, None) => (None, "nothing"),
+        };
+        health.state = if device.is_some() { HealthState::Degraded } else { HealthState::Failed };
+        health.reason = Some(format!("{error}; `{qos}` work goes on on {what}"));
+        tracing::warn!("{error}; `{qos}` work goes on on {what}");
+        match device {
+            Some(device) => {
+                *queue = Some(device);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

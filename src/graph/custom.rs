@@ -69,6 +69,12 @@ impl CustomKernel {
         Self { wgsl: wgsl.to_owned(), twin: Arc::new(twin), params: Vec::new(), shape: None }
     }
 
+    /// Whether it is a clone of the same kernel, with the same parameters.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_twin = Arc::ptr_eq(&self.twin, &other.twin);
+        same_twin && self.wgsl == other.wgsl && self.params == other.params && self.shape == other.shape
+    }
+
     /// Appends a parameter (`f32`, `u32` or `i32`) to the uniform struct, after `frame_len`.
     #[must_use]
     pub fn param(mut self, value: impl Into<ParamWord>) -> Self {

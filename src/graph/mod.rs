@@ -104,6 +104,24 @@ impl Graph {
         outputs.filter(is_of_them).map(|node| node.name.clone()).collect()
     }
 
+    /// Whether it does the same: the same nodes by the same names, with the same settings. Kernels' closures can't be
+    /// compared; those of a clone are the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_kind = |kind: &NodeKind, other: &NodeKind| match (kind, other) {
+            (NodeKind::Input(shape), NodeKind::Input(other)) => shape == other,
+            (NodeKind::Gate(gate), NodeKind::Gate(other)) => gate == other,
+            (NodeKind::Filter(filter), NodeKind::Filter(other)) => filter == other,
+            (NodeKind::Denoise(denoise), NodeKind::Denoise(other)) => denoise == other,
+            (NodeKind::Kernel(kernel), NodeKind::Kernel(other)) => kernel.is_same(other),
+            (NodeKind::Output, NodeKind::Output) => true,
+            _ => false,
+        };
+        let same_node = |(node, other): (&Node, &Node)| {
+            node.name == other.name && node.sources == other.sources && same_kind(&node.kind, &other.kind)
+        };
+        self.nodes.len() == other.nodes.len() && self.nodes.iter().zip(&other.nodes).all(same_node)
+    }
+
     fn node(mut self, name: &str, sources: &[&str], kind: NodeKind) -> Self {
         let sources = sources.iter().map(|source| (*source).to_owned()).collect();
         self.nodes.push(Node { name: name.to_owned(), sources, kind });

@@ -1,6 +1,7 @@
 //! Channels that come and go: each has a state of its own, and any of them go on together.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Compiled;
 use super::denoising::{Denoising, DenoisingChannel};
@@ -10,6 +11,7 @@ use crate::frame::{FrameState, Quiet};
 use crate::recording::batch::InputSamples;
 use crate::recording::results::{Layout, RunOutput};
 use crate::simd::{SimdLevel, max_abs_bits};
+use crate::stage::denoise::network::NetworkState;
 
 /// Channels of a plan with one input, of whose outputs one is wanted.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub(crate) struct Channels {
     free: Vec<u32>,
     results: Results,
     level: SimdLevel,
+    /// What the network knew of open channels at some time, for when its device fails; and when that was.
+    safe: Vec<(u32, NetworkState)>,
+    safe_at: Instant,
 }
 
 /// All that is known of a channel, on its way from one place to another.
@@ -46,6 +51,9 @@ struct ChannelResult {
     samples: Vec<f32>,
 }
 
+/// How often the state of networks is read back, and of how many channels at most: reading takes time of the device.
+const KEEP_SAFE_EVERY: Duration = Duration::from_secs(1);
+const MOST_KEPT_SAFE: usize = 1024;
 /// Channels that there is room for at first.
 const FIRST_ROOM: u32 = 4;
 
@@ -66,6 +74,8 @@ impl Channels {
             free: (0..FIRST_ROOM).rev().collect(),
             results,
             level: SimdLevel::detect(),
+            safe: Vec::new(),
+            safe_at: Instant::now(),
         })
     }
 
@@ -101,6 +111,7 @@ impl Channels {
 
     /// Takes a channel out; its place is free again.
     pub(crate) fn take(&mut self, channel: u32) -> Result<ChannelState> {
+        self.safe.retain(|(safe, _)| *safe != channel);
         let first = self.first.take_channel(channel);
         let denoising = self.denoising.as_mut().map(|denoising| denoising.take_channel(channel)).transpose()?;
         self.free.push(channel);
@@ -109,6 +120,7 @@ impl Channels {
 
     /// Closes channels.
     pub(crate) fn close(&mut self, which: &[u32]) -> Result<()> {
+        self.safe.retain(|(safe, _)| !which.contains(safe));
         which.iter().for_each(|channel| drop(self.first.take_channel(*channel)));
         self.free.extend(which.iter().rev());
         self.denoising.as_mut().map_or(Ok(()), |denoising| denoising.clear(which))
@@ -124,14 +136,48 @@ impl Channels {
         self.denoising.is_none() && self.first.is_silent(&self.plan.first, channel)
     }
 
-    /// Whether channels that were silent for two frames can pass over those that follow.
-    pub(crate) fn silence_is_nothing(&self) -> bool {
-        self.denoising.is_none() && self.plan.first.silence_is_nothing()
+    /// The gate's hold, where channels that have been silent for longer, and two frames more, can pass over silence.
+    pub(crate) fn hold_of_silence(&self) -> Option<u32> {
+        let gate = self.plan.gate().filter(|_| self.denoising.is_none() && self.plan.first.silence_is_nothing())?;
+        Some(gate.hold)
     }
 
     /// Passes over silent frames of a silent channel; as many come out, as silent as these.
     pub(crate) fn pass_silence(&mut self, channel: u32, frames: u64) {
         self.first.pass_silence(channel, frames);
+    }
+
+    /// Goes on on another device. True when nothing was lost; else, with a denoiser, all channels begin anew but for what
+    /// the network knew when it was [kept safe](Self::keep_safe).
+    pub(crate) fn recover(&mut self, plan: &Arc<Compiled>) -> Result<bool> {
+        self.plan = Arc::clone(plan);
+        let Some(step) = plan.denoise.as_ref().filter(|_| self.denoising.is_some()) else { return Ok(true) };
+        let mut denoising = Denoising::new(plan, step, self.room as usize)?;
+        for (channel, state) in self.safe.drain(..) {
+            denoising.restore_network(channel, &state)?;
+        }
+        self.first = plan.first.session(self.room as usize);
+        self.denoising = Some(denoising);
+        Ok(false)
+    }
+
+    /// Now and then, reads back what the network knows, where its device may fail.
+    pub(crate) fn keep_safe(&mut self) {
+        let Some(denoising) = self.denoising.as_mut().filter(|_| self.plan.device.fallback().is_some()) else { return };
+        if self.safe_at.elapsed() < KEEP_SAFE_EVERY {
+            return;
+        }
+        self.safe_at = Instant::now();
+        if self.room as usize - self.free.len() > MOST_KEPT_SAFE {
+            return;
+        }
+        let mut is_open = vec![true; self.room as usize];
+        self.free.iter().for_each(|channel| is_open[*channel as usize] = false);
+        let open: Vec<u32> = (0..self.room).filter(|channel| is_open[*channel as usize]).collect();
+        // If the device has failed, the next batch tells.
+        if let Ok(states) = denoising.save_network(&open) {
+            self.safe = open.into_iter().zip(states).collect();
+        }
     }
 
     /// Takes the next frames of some channels, ascending, which are all new or all not: the same number for each, channel

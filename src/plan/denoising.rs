@@ -11,6 +11,7 @@ use crate::frame::{FrameShape, FrameState};
 use crate::recording::batch::InputSamples;
 use crate::recording::results::{Layout, RunOutput, add_time};
 use crate::recording::{DenoiseStep, Recording};
+use crate::stage::denoise::network::{Network, NetworkState};
 use crate::stage::denoise::stream::{DenoiseChannel, DenoiseStream};
 
 /// Channels on their way from the first recording to the outputs.
@@ -226,6 +227,16 @@ impl Denoising {
         output.set_hop_times(self.stream.take_hop_times());
     }
 
+    /// What the network knows of some channels.
+    pub(super) fn save_network(&mut self, which: &[u32]) -> Result<Vec<NetworkState>> {
+        self.stream.save_network(which)
+    }
+
+    /// A new channel's network remembers what another one knew; but nothing of that one's sound.
+    pub(super) fn restore_network(&mut self, channel: u32, state: &NetworkState) -> Result<()> {
+        self.stream.restore_network(channel, state)
+    }
+
     pub(super) fn step(&self) -> &DenoiseStep {
         &self.step
     }
@@ -275,11 +286,7 @@ fn take_then(times: &mut Vec<(String, Duration)>, waiting: &mut [Waiting], which
     }
 }
 
-fn open_network(
-    plan: &Compiled,
-    step: &DenoiseStep,
-    channels: usize,
-) -> Result<Box<dyn crate::stage::denoise::network::Network>> {
+fn open_network(plan: &Compiled, step: &DenoiseStep, channels: usize) -> Result<Box<dyn Network>> {
     // Without channels there is nothing to do, but a network needs one.
     plan.device.open_network(&step.denoise.model, channels.max(1), &step.denoise.network_options())
 }

@@ -18,7 +18,7 @@ mod session;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions, Processor};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::{FrameShape, Quiet};
 use crate::graph::Graph;
 use crate::qos::{PerQos, Qos};
@@ -45,9 +45,9 @@ struct Inner {
     processor: Arc<Processor>,
     graph: Graph,
     options: PlanOptions,
-    /// For the engine's own command queue.
+    /// What it was compiled to first: for the engine's own command queue.
     main: Arc<Compiled>,
-    /// For those of the levels, as they are asked for.
+    /// For those of the levels, as they are asked for, and anew when a device was replaced.
     levels: PerQos<Mutex<Option<Arc<Compiled>>>>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Compiled {
 
 impl Plan {
     pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let main = Arc::new(Compiled::new(&processor.main(), graph, options)?);
+        let main = Arc::new(Compiled::new(&processor.device(Qos::Default)?, graph, options)?);
         let inner = Inner {
             processor: Arc::clone(processor),
             graph: graph.clone(),
@@ -98,12 +98,41 @@ impl Plan {
             return Ok(Arc::clone(&inner.main));
         }
         let mut level = inner.levels[qos].lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(compiled) = &*level {
+        if let Some(compiled) = level.as_ref().filter(|compiled| Arc::ptr_eq(&device, &compiled.device)) {
             return Ok(Arc::clone(compiled));
         }
+        // What was for a device that is gone need not stay while another is made.
+        *level = None;
         let compiled = Arc::new(Compiled::new(&device, &inner.graph, &inner.options)?);
         *level = Some(Arc::clone(&compiled));
         Ok(compiled)
+    }
+
+    /// Sees to another device where this one has failed; false when there is none, or it is not the device's fault.
+    pub(crate) fn goes_on_after(&self, error: &Error, qos: Qos, failed: &Compiled, failed_again: bool) -> bool {
+        error.is_of_device() && self.inner.processor.replace(qos, &failed.device, error, failed_again)
+    }
+
+    /// Runs something on the command queue of a level: where the device fails, once more on a new one, and then on the CPU.
+    pub(crate) fn run_on(&self, qos: Qos, mut run: impl FnMut(&Arc<Compiled>) -> Result<()>) -> Result<()> {
+        let mut failures = 0;
+        loop {
+            let compiled = self.on(qos)?;
+            match run(&compiled) {
+                Err(error) if failures < 2 && self.goes_on_after(&error, qos, &compiled, failures > 0) => failures += 1,
+                done => return done,
+            }
+        }
+    }
+
+    /// Whether it is of the same graph, so that channels of either can go on where those of the other left off.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.inner.graph.is_same(&other.inner.graph)
+    }
+
+    /// Whether it is the same plan, and not only a like one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Whether it was compiled for this processor.
@@ -133,7 +162,8 @@ impl Plan {
     }
 
     /// Runs whole signals: for each input the frames of every channel, channel after channel. Before the first frame
-    /// and after the last one of a channel there is silence.
+    /// and after the last one of a channel there is silence. When the device fails, the run is done once more on a new
+    /// one, else on the CPU, and [`Snapshot::health`](crate::Snapshot::health) says so.
     ///
     /// # Errors
     /// [`crate::Error::BatchShape`] when the samples are not whole frames, [`crate::Error::FaultyFrame`] when the gate
@@ -146,7 +176,7 @@ impl Plan {
 
     /// The same, into a result whose memory is used again.
     pub fn run_into(&self, inputs: &[&[f32]], channels: usize, output: &mut RunOutput) -> Result<()> {
-        self.inner.main.run_into(inputs, channels, output)
+        self.run_on(Qos::Default, |compiled| compiled.run_into(inputs, channels, output))
     }
 
     /// Opens a session for signals that come in pieces, with the state of `channels` channels: two frames of each, and
@@ -155,7 +185,7 @@ impl Plan {
     /// # Errors
     /// What the device reports when it has no room for the state.
     pub fn session(&self, channels: usize) -> Result<Session> {
-        Session::new(&self.inner.main, channels)
+        Session::new(&self.on(Qos::Default)?, channels)
     }
 }
 
@@ -227,29 +257,6 @@ impl Compiled {
 
     pub(crate) fn gate(&self) -> Option<&GateStep> {
         self.first.gate()
-    }
-
-    pub(crate) fn latency_frames(&self) -> usize {
-        self.latency_frames
-    }
-
-    /// Whether channels of this plan can go on where those of the other left off.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let network = |plan: &Self| {
-            let step = plan.denoise.as_ref()?;
-            Some((Arc::clone(&step.denoise.model), step.denoise.sample_rate_hz, step.denoise.precision))
-        };
-        let same_network = match (network(self), network(other)) {
-            (Some((model, rate_hz, _)), Some((other, other_rate_hz, _))) => {
-                rate_hz == other_rate_hz && (Arc::ptr_eq(&model, &other) || model == other)
-            }
-            (None, None) => true,
-            _ => false,
-        };
-        same_network
-            && self.latency_frames == other.latency_frames
-            && self.inputs() == other.inputs()
-            && self.outputs() == other.outputs()
     }
 
     /// What becomes of quiet frames.

@@ -110,6 +110,14 @@ impl Dispatch {
         self.queues[qos].insert(place, (id, load));
     }
 
+    /// The same, behind those that came meanwhile; returns the new place.
+    pub(crate) fn put_last(&mut self, id: JobId, qos: Qos, load: Load, place: Place) -> Place {
+        let place = Place { arrival: self.arrivals, ..place };
+        self.arrivals += 1;
+        self.put_back(id, qos, load, place);
+        place
+    }
+
     /// Takes a job out of its queue, if it is there.
     pub(crate) fn remove(&mut self, qos: Qos, place: Place) {
         self.queues[qos].remove(&place);

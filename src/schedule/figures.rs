@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::dispatch::Dispatch;
 use super::{Ended, Job, LaneId, Outcome};
 use crate::qos::{PerQos, Qos};
-use crate::telemetry::{LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span};
+use crate::telemetry::{Health, LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span};
 
 /// Spans that a lane remembers.
 const SPANS: usize = 256;
@@ -123,7 +123,13 @@ impl Figures {
                 LaneSnapshot { qos, index, occupancy: occupancy(&spans, now), spans }
             })
         });
-        Snapshot { uptime: now, qos: PerQos::from_fn(of), lanes: lanes.collect(), streams: Vec::new() }
+        Snapshot {
+            uptime: now,
+            qos: PerQos::from_fn(of),
+            lanes: lanes.collect(),
+            streams: Vec::new(),
+            health: Health::default(),
+        }
     }
 }
 

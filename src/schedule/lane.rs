@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use crossbeam::channel::Sender;
 
 use super::{LaneId, Submissions};
-use crate::device::{Device, DeviceInfo};
+use crate::device::{Device, DeviceInfo, Processor};
 use crate::error::Result;
 use crate::plan::{Plan, Session};
 use crate::qos::Qos;
@@ -16,6 +16,7 @@ use crate::recording::results::{Layout, RunOutput};
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub(super) id: LaneId,
+    pub(super) processor: Arc<Processor>,
     pub(super) device: Arc<dyn Device>,
     pub(super) begun: Arc<Submissions>,
     pub(super) ended: Arc<Submissions>,
@@ -43,6 +44,13 @@ impl Lane {
         self.device.handles()
     }
 
+    /// From now on it drives what serves its level: a device that failed was replaced.
+    pub(super) fn refresh(&mut self) {
+        if let Ok(device) = self.processor.device(self.id.qos) {
+            self.device = device;
+        }
+    }
+
     /// Submissions of more urgent levels so far, if none of them is on the device. Where that is not the same afterwards,
     /// what was done in between was disturbed.
     pub(super) fn undisturbed(&self) -> Option<u64> {
@@ -59,7 +67,7 @@ impl Lane {
     /// As [`Plan::run`].
     pub fn run(&self, plan: &Plan, inputs: &[&[f32]], channels: usize) -> Result<RunOutput> {
         let mut output = RunOutput::new(Layout::Dense);
-        plan.on(self.id.qos)?.run_into(inputs, channels, &mut output)?;
+        plan.run_on(self.id.qos, |compiled| compiled.run_into(inputs, channels, &mut output))?;
         Ok(output)
     }
 

@@ -108,6 +108,8 @@ pub(crate) struct Arrival {
 pub(crate) enum Progress {
     /// There is more to do; and how far the data were a signal, if that was measured.
     More(Box<dyn Work>, Option<f32>),
+    /// There is more to do, after what else of the level waits.
+    Again(Box<dyn Work>),
     /// All is done; this hands over the answer.
     Done(Box<dyn FnOnce() + Send>),
     /// It failed, and there will be no answer but this.
@@ -201,7 +203,7 @@ fn tell(failures: Failures) {
 
 /// Runs what ends in an app's own code, a waker or the end of a value: a panic there must not take a lane or the timer
 /// with it.
-fn outside(run: impl FnOnce()) {
+pub(crate) fn outside(run: impl FnOnce()) {
     if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
         tracing::error!("what belongs to a job, or waits for it, panicked");
     }
@@ -306,6 +308,10 @@ impl Schedule {
                     }
                     let (load, place) = (job.load, job.place);
                     state.dispatch.put_back(ended.id, lane.qos, load, place);
+                }
+                Progress::Again(work) => {
+                    job.work = Some(work);
+                    job.place = state.dispatch.put_last(ended.id, lane.qos, job.load, job.place);
                 }
                 Progress::Done(done) => {
                     state.close(ended.id, now, Outcome::Done);

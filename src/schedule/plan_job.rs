@@ -10,12 +10,16 @@ use super::samples::Samples;
 use super::ticket::AnswerCell;
 use super::work::Work;
 use crate::error::{Error, Result};
-use crate::plan::{Compiled, CostModel, Session};
+use crate::plan::{Compiled, CostModel, Plan, Session};
+use crate::qos::Qos;
 use crate::recording::results::RunOutput;
 use crate::stage::filter::measure;
 
 /// A plan on whole signals, at once or in pieces of about equal time.
 pub(crate) struct PlanJob {
+    source: Plan,
+    qos: Qos,
+    /// It, on the command queue of the level.
     plan: Arc<Compiled>,
     inputs: Vec<Samples>,
     channels: usize,
@@ -27,19 +31,22 @@ pub(crate) struct PlanJob {
     /// Which output tells its coherence.
     coherence_from: Option<Cow<'static, str>>,
     pieces: Option<Pieces>,
+    /// Devices that failed at it.
+    failures: usize,
 }
 
 impl PlanJob {
     /// # Errors
     /// [`Error::BatchShape`] when the samples do not fit the plan.
     pub(crate) fn new(
-        plan: Arc<Compiled>,
+        (source, qos): (&Plan, Qos),
         inputs: Vec<Samples>,
         channels: usize,
         mut output: RunOutput,
         coherence_from: Option<Cow<'static, str>>,
         cell: Arc<AnswerCell<RunOutput>>,
     ) -> Result<Self> {
+        let plan = source.on(qos)?;
         if let Some(name) = coherence_from.as_deref().filter(|name| !plan.measures_coherence(name)) {
             let expected = "it must be an output of `<filter>.powers`, of a filter with `Measure::Coherence`";
             return Err(Error::setting("the source of coherence", format!("`{name}`"), expected));
@@ -47,7 +54,8 @@ impl PlanJob {
         let slices: Vec<&[f32]> = inputs.iter().map(|samples| &**samples).collect();
         let frames = plan.frames_of(&slices, channels)?;
         output.make_dense();
-        Ok(Self { plan, inputs, channels, frames, cell, output, coherence_from, pieces: None })
+        let (source, pieces, failures) = (source.clone(), None, 0);
+        Ok(Self { source, qos, plan, inputs, channels, frames, cell, output, coherence_from, pieces, failures })
     }
 
     fn done(self: Box<Self>) -> Progress {
@@ -62,6 +70,21 @@ impl PlanJob {
         watch.learn(self.plan.cost(), self.output.counts().live);
         match run {
             Ok(()) => self.done(),
+            Err(error) => self.again_after(error),
+        }
+    }
+
+    /// Begins anew on another device, if it was the device that failed.
+    fn again_after(mut self: Box<Self>, error: Error) -> Progress {
+        if self.failures >= 2 || !self.source.goes_on_after(&error, self.qos, &self.plan, self.failures > 0) {
+            return Progress::Failed(error);
+        }
+        match self.source.on(self.qos) {
+            Ok(plan) => {
+                self.failures += 1;
+                (self.plan, self.pieces) = (plan, None);
+                Progress::More(self, None)
+            }
             Err(error) => Progress::Failed(error),
         }
     }
@@ -72,7 +95,10 @@ impl PlanJob {
         let watch = Watch::start(lane);
         match pieces.advance(&self, frames, &mut output) {
             Ok(()) => watch.learn(self.plan.cost(), pieces.part.counts().live),
-            Err(error) => return Progress::Failed(error),
+            Err(error) => {
+                self.output = output;
+                return self.again_after(error);
+            }
         }
         self.output = output;
         if pieces.first_channel == self.channels {
@@ -87,7 +113,14 @@ impl PlanJob {
 }
 
 impl Work for PlanJob {
-    fn advance(self: Box<Self>, lane: &Lane, budget: Option<Duration>) -> Progress {
+    fn advance(mut self: Box<Self>, lane: &Lane, budget: Option<Duration>) -> Progress {
+        if self.pieces.is_none() {
+            // The device may have been replaced while the job waited.
+            match self.source.on(self.qos) {
+                Ok(plan) => self.plan = plan,
+                Err(error) => return self.again_after(error),
+            }
+        }
         let within = budget.map_or(usize::MAX, |budget| self.plan.cost().frames_within(budget));
         if self.pieces.is_none() && self.frames * self.channels <= within {
             self.whole(lane)
@@ -111,8 +144,14 @@ impl<'a> Watch<'a> {
     }
 
     pub(crate) fn learn(self, cost: &CostModel, live: u64) {
+        let took = self.start.elapsed();
+        self.learn_of(cost, live, took);
+    }
+
+    /// The same, of a part of the time.
+    pub(crate) fn learn_of(self, cost: &CostModel, live: u64, took: Duration) {
         if self.undisturbed.is_some() && self.lane.undisturbed() == self.undisturbed {
-            cost.learn(usize::try_from(live).unwrap_or(0), self.start.elapsed());
+            cost.learn(usize::try_from(live).unwrap_or(0), took);
         }
     }
 }

@@ -18,7 +18,7 @@ use super::work::{OnLane, Work};
 use super::{Arrival, Clock, LaneId, Progress, Schedule, Snapshot, Task, outside, timer};
 use crate::device::Processor;
 use crate::error::{Error, Result};
-use crate::plan::Compiled;
+use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
 
@@ -74,7 +74,7 @@ impl Lanes {
     ///
     /// # Errors
     /// When the driver has no command queues left, or the system no threads.
-    pub(crate) fn start(processor: &Processor, bounds: Bounds, longest_piece: Duration) -> Result<Self> {
+    pub(crate) fn start(processor: &Arc<Processor>, bounds: Bounds, longest_piece: Duration) -> Result<Self> {
         let (lanes, alive) = Self::without_threads(bounds);
         for qos in Qos::ALL {
             let device = processor.device(qos)?;
@@ -82,9 +82,12 @@ impl Lanes {
                 let schedule = Arc::clone(&lanes.schedule);
                 let (begun, ended) = schedule.submissions();
                 let (begun, ended) = (Arc::clone(begun), Arc::clone(ended));
-                let lane = Lane { id: LaneId { qos, index }, device: Arc::clone(&device), begun, ended };
+                let (processor, device) = (Arc::clone(processor), Arc::clone(&device));
+                let mut lane = Lane { id: LaneId { qos, index }, processor, device, begun, ended };
                 let budget = (qos != Qos::High).then_some(longest_piece);
-                lanes.spawn(format!("auricle.lane.{qos}.{index}"), &alive, move || drive(&schedule, &lane, budget))?;
+                lanes.spawn(format!("auricle.lane.{qos}.{index}"), &alive, move || {
+                    drive(&schedule, &mut lane, budget);
+                })?;
             }
         }
         let parker = Parker::new();
@@ -143,7 +146,7 @@ impl Lanes {
     /// Takes in a run of a plan.
     pub(crate) fn submit_plan(
         &self,
-        plan: Arc<Compiled>,
+        plan: &Plan,
         inputs: Vec<Samples>,
         output: RunOutput,
         options: JobOptions,
@@ -151,7 +154,8 @@ impl Lanes {
         let JobOptions { qos, name, deadline, channels, coherence, coherence_from } = options;
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
-            let work: Box<dyn Work> = Box::new(PlanJob::new(plan, inputs, channels, output, coherence_from, cell)?);
+            let work: Box<dyn Work> =
+                Box::new(PlanJob::new((plan, qos), inputs, channels, output, coherence_from, cell)?);
             let (name, load, is_bounded) = (Arc::from(name), Load::Device, true);
             Ok(Arrival { name, qos, load, deadline, coherence, is_bounded, answer, work })
         })
@@ -243,13 +247,15 @@ impl Drop for Lanes {
 }
 
 /// A lane's life.
-fn drive(schedule: &Schedule, lane: &Lane, budget: Option<Duration>) {
+fn drive(schedule: &Schedule, lane: &mut Lane, budget: Option<Duration>) {
     let parker = Parker::new();
     let bell = Arc::new(Bell::new(parker.unparker().clone()));
     let mut task = None;
     loop {
         match task.take().or_else(|| schedule.next(lane.id, &bell)) {
             Some(Task { work, ended }) => {
+                lane.refresh();
+                let lane = &*lane;
                 let advance = std::panic::AssertUnwindSafe(|| work.advance(lane, budget));
                 let progress = std::panic::catch_unwind(advance)
                     .unwrap_or_else(|panic| Progress::Failed(Error::JobPanicked { message: panic_message(panic) }));

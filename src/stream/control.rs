@@ -1,8 +1,9 @@
 //! What can be asked of a stream from anywhere while it runs.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use super::group::refuse_inside;
 use super::{Shared, StreamCounters};
 use crate::engine::Engine;
 use crate::error::Result;
@@ -40,7 +41,8 @@ impl StreamControl {
         self.shared.is_over()
     }
 
-    /// What is pushed waits, and when the ring is full the back-pressure decides. Nothing is lost by this alone.
+    /// What is pushed waits, and when the ring is full the back-pressure decides. Nothing is lost by this alone. The pause
+    /// ends when the input is dropped.
     pub fn pause(&self) {
         self.shared.is_paused.store(true, Ordering::Release);
     }
@@ -55,13 +57,13 @@ impl StreamControl {
     /// plan must be of the same graph as the one that the stream was opened with, and compiled by `engine`, which may be
     /// any engine. What was pushed and waits moves along.
     ///
-    /// Not to be called from a stream's own callback, which would wait for itself.
-    ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) when the plan is another one, [`Error::StreamFinished`](crate::Error::StreamFinished) when there is
+    /// [`Error::Setting`](crate::Error::Setting) when the plan is another one, and in a stream's callback, [`Error::StreamFinished`](crate::Error::StreamFinished) when there is
     /// nothing left to move, and what the new device reports while it makes room: the stream then stays where it was. When
     /// a device fails with the state on its way, the stream fails.
     pub fn move_to(&self, engine: &Engine, plan: &Plan, qos: Qos) -> Result<()> {
+        refuse_inside("a stream is moved")?;
+        let _alone = self.shared.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, from) = self.shared.home();
         let to = engine.stream_home(plan, qos)?.like(&from)?;
         if Arc::ptr_eq(&from, &to) {

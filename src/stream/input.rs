@@ -138,6 +138,8 @@ impl StreamInput {
             // There is room for this one: pushes leave it.
             self.put(&block);
         }
+        // Before the last frame is seen, with the silence that fills it up.
+        self.shared.end.store(self.shared.pushed.load(Ordering::Acquire), Ordering::Release);
         self.writer.publish();
         self.shared.is_finished.store(true, Ordering::Release);
         self.shared.home().1.poke();
@@ -284,8 +286,8 @@ impl StreamInput {
             return None;
         }
         self.uncounted += new as u64;
-        let dropped = if has_room { 0 } else { self.make_room() };
-        if has_room || self.has_room() {
+        let (fits, dropped) = if has_room { (true, 0) } else { self.make_room() };
+        if fits {
             self.put(block);
         } else {
             std::mem::swap(&mut self.since_loud, &mut self.next_since_loud);
@@ -294,28 +296,23 @@ impl StreamInput {
         Some(dropped * self.shared.block_floats() as u64)
     }
 
-    /// Drops what the stream's options say; returns how many frames that were.
-    fn make_room(&mut self) -> u64 {
+    /// Drops what the stream's options say; returns whether the frame at hand fits then, and how many frames were dropped.
+    fn make_room(&mut self) -> (bool, u64) {
         // What is dropped has to be counted as pushed.
         self.count();
         let mut dropped = 0;
         let mut waiting = self.shared.waiting();
-        match self.back_pressure {
-            BackPressure::Block => {}
-            BackPressure::DropNewest => {
-                // There may be room by now.
-                if !self.has_room() {
-                    dropped = waiting.reader.note_dropped(self.writer.frames());
-                }
-            }
-            BackPressure::DropOldest => {
-                while !self.has_room() {
-                    dropped += waiting.reader.drop_oldest();
-                }
-            }
+        // There may be room by now.
+        let mut fits = self.has_room();
+        if !fits && self.back_pressure == BackPressure::DropNewest {
+            dropped = waiting.reader.note_dropped(self.writer.frames());
+        }
+        while !fits && self.back_pressure == BackPressure::DropOldest {
+            dropped += waiting.reader.drop_oldest();
+            fits = self.has_room();
         }
         waiting.dropped += dropped;
-        dropped
+        (fits, dropped)
     }
 
     fn count(&mut self) {
@@ -383,7 +380,10 @@ impl StreamInput {
 
 impl Drop for StreamInput {
     fn drop(&mut self) {
+        // Nobody may be left who could resume it.
+        self.shared.is_paused.store(false, Ordering::Release);
         self.finish();
+        self.shared.home().1.poke();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ring::RingReader;
 use super::sink::Sink;
@@ -18,6 +18,8 @@ pub(super) struct Members {
     /// Who comes first in the next batch.
     first: usize,
     batch: Batch,
+    /// Whose frames have been read into the batch and not gone through the plan: the device failed at them.
+    unfinished: Option<Vec<Ready>>,
     /// A silent frame.
     silence: Vec<f32>,
 }
@@ -36,10 +38,6 @@ struct Batch {
     /// Silence that was left out: after so many of the frames that come out, so many more are silent.
     left_out: Vec<(usize, u64)>,
 }
-
-/// Of silent frames in a row, as many go through the plan as let everything before them fade and everything after them
-/// begin: what lies between the second and the third of them is left out.
-const SILENT_FRAMES: u64 = 3;
 
 impl Batch {
     fn begin(&mut self, which: Vec<u32>, room: usize) {
@@ -67,17 +65,27 @@ impl Batch {
     }
 
     /// Reads so many frames of a stream at most, and leaves long silence out; returns how many counted as popped.
-    fn read_without_silence(&mut self, reader: &mut RingReader, channels: &[u32], mut available: u64) -> u64 {
-        let mut popped = 0;
+    ///
+    /// Of silent frames in a row, so many go through the plan that everything before them has faded, the gate's hold
+    /// included, and one more, with which everything after them begins. What lies between is left out.
+    fn read_without_silence(
+        &mut self,
+        reader: &mut RingReader,
+        channels: &[u32],
+        mut available: u64,
+        hold: u32,
+    ) -> u64 {
+        let (fade, mut popped) = (hold as usize + 2, 0);
+        let kept = fade as u64 + 1;
         while available > 0 && self.frames < self.room {
             let silent = reader.silent(available);
             let left = (self.room - self.frames) as u64;
             let mut now = silent.min(left).max(1);
-            if silent > SILENT_FRAMES && left >= SILENT_FRAMES {
-                now = SILENT_FRAMES;
-                self.left_out.push((self.frames + 2, silent - SILENT_FRAMES));
-                popped += reader.advance(silent - SILENT_FRAMES);
-                available -= silent - SILENT_FRAMES;
+            if silent > kept && left >= kept {
+                now = kept;
+                self.left_out.push((self.frames + fade, silent - kept));
+                popped += reader.advance(silent - kept);
+                available -= silent - kept;
             }
             for _ in 0..now {
                 popped += self.read(reader, channels, self.frames);
@@ -111,21 +119,28 @@ pub(super) struct Member {
     pub(super) stream: Arc<Shared>,
     pub(super) channels: Vec<u32>,
     pub(super) sink: Sink,
+    /// Frames that went into the sink.
+    pub(super) given: u64,
     pub(super) max_batch: usize,
     pub(super) max_delay: Duration,
 }
 
 /// What a turn came to.
+#[derive(Default)]
 pub(super) struct Turn {
     /// Frames of channels in the batch; of them live; and those that were silence and passed over.
     pub(super) batch: usize,
     pub(super) live: u64,
     pub(super) passed: u64,
+    /// What the batch took on the device.
+    pub(super) took: Duration,
     pub(super) has_more: bool,
+    /// Streams that have ended: to be dropped when nobody works on the others.
+    pub(super) gone: Vec<Member>,
 }
 
 /// Frames of a member that are there, and those of them that it can give now.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Ready {
     member: usize,
     available: usize,
@@ -141,42 +156,72 @@ impl Members {
             all: Vec::new(),
             first: 0,
             batch: Batch { frame_floats, ..Batch::default() },
+            unfinished: None,
             silence: vec![0.0; frame_floats],
         })
     }
 
-    /// One batch, of so many frames of channels at most.
+    /// One batch, of so many frames of channels at most. After a failure of the device, it is to be called again when
+    /// [`recover`](Self::recover) has succeeded.
     pub(super) fn turn(&mut self, most: usize) -> Result<Turn> {
-        self.let_go()?;
-        let mut passed = self.pass_silence();
-        let ready = self.ready();
-        let (mut batch, mut live) = (0, 0);
-        // What comes from here on may wait for others; what was there and had to stay behind may not.
-        let mut has_more = false;
-        if let Some(first) = ready.first() {
-            let chosen = self.choose(&ready, first.member, most);
-            self.batch(&chosen)?;
+        let mut turn = Turn::default();
+        let mut ready = Vec::new();
+        let chosen = match self.unfinished.take() {
+            Some(unfinished) => {
+                turn.has_more = true;
+                unfinished
+            }
+            None => {
+                self.let_go(&mut turn.gone)?;
+                turn.passed = self.pass_silence();
+                ready = self.ready();
+                let chosen = ready.first().map_or_else(Vec::new, |first| self.choose(&ready, first.member, most));
+                self.read(&chosen);
+                chosen
+            }
+        };
+        if !chosen.is_empty() {
+            turn.took = self.run(&chosen).inspect_err(|_| self.unfinished = Some(chosen.clone()))?;
             let (channels, left_out) = (self.batch.which.len(), self.batch.left_out());
-            batch = channels * self.batch.frames;
-            passed += left_out * channels as u64;
-            live = self.channels.live();
+            turn.batch = channels * self.batch.frames;
+            turn.passed += left_out * channels as u64;
+            turn.live = self.channels.live();
+            // What comes from here on may wait for others; what was there and had to stay behind may not.
             let taken = self.batch.frames.saturating_add(usize::try_from(left_out).unwrap_or(usize::MAX));
             let stayed =
                 |ready: &&Ready| ready.available > taken || !chosen.iter().any(|chosen| chosen.member == ready.member);
-            has_more = ready.iter().filter(stayed).any(|ready| self.room(ready.member) > 0);
+            turn.has_more |= ready.iter().filter(stayed).any(|ready| self.room(ready.member) > 0);
         }
-        self.finish()?;
-        Ok(Turn { batch, live, passed, has_more })
+        self.finish(&mut turn.gone)?;
+        self.channels.keep_safe();
+        Ok(turn)
+    }
+
+    /// Goes on on another device. What a denoiser had not given back comes out as silence: its state was on the old one.
+    pub(super) fn recover(&mut self, plan: &Arc<Compiled>) -> Result<()> {
+        if self.channels.recover(plan)? {
+            return Ok(());
+        }
+        // All channels begin anew; with the batch at which the device failed, whose frames are still here.
+        let unfinished = self.unfinished.as_deref().unwrap_or(&[]);
+        for (index, Member { stream, sink, given, .. }) in self.all.iter_mut().enumerate() {
+            let comes_again = unfinished.iter().any(|ready| ready.member == index);
+            let again = if comes_again { self.batch.frames as u64 } else { 0 };
+            let over = stream.waiting().reader.frames() - again;
+            deliver(stream, sink.silence(over - *given, stream.end.load(Ordering::Acquire)));
+            *given = over;
+        }
+        Ok(())
     }
 
     /// Lets streams go whose other side is gone.
-    fn let_go(&mut self) -> Result<()> {
+    fn let_go(&mut self, gone: &mut Vec<Member>) -> Result<()> {
         let mut index = 0;
         while index < self.all.len() {
             let stream = &self.all[index].stream;
             if stream.is_abandoned.load(Ordering::Acquire) || stream.is_over() {
                 stream.end(None);
-                self.remove(index)?;
+                self.remove(index, gone)?;
             } else {
                 index += 1;
             }
@@ -184,15 +229,17 @@ impl Members {
         Ok(())
     }
 
-    fn remove(&mut self, member: usize) -> Result<()> {
+    fn remove(&mut self, member: usize, gone: &mut Vec<Member>) -> Result<()> {
         let member = self.all.remove(member);
-        self.channels.close(&member.channels)
+        let channels = member.channels.clone();
+        gone.push(member);
+        self.channels.close(&channels)
     }
 
     /// Frames that are silent, where nothing is heard of what came before, go out as they came in.
     fn pass_silence(&mut self) -> u64 {
         let mut all = 0;
-        for Member { stream, channels, sink, .. } in &mut self.all {
+        for Member { stream, channels, sink, given, .. } in &mut self.all {
             let is_paused = stream.is_paused.load(Ordering::Acquire);
             if is_paused || !channels.iter().all(|channel| self.channels.is_silent(*channel)) {
                 continue;
@@ -206,7 +253,9 @@ impl Members {
             };
             if frames > 0 {
                 channels.iter().for_each(|channel| self.channels.pass_silence(*channel, frames));
-                deliver(stream, sink.silence(frames));
+                let end = stream.end.load(Ordering::Acquire);
+                deliver(stream, sink.silence(frames, end));
+                *given += frames;
                 all += frames * channels.len() as u64;
             }
         }
@@ -261,24 +310,27 @@ impl Members {
         }
         let frames = chosen.iter().map(|ready| ready.frames).min().unwrap_or(0).min((most / channels.max(1)).max(1));
         chosen.iter_mut().for_each(|ready| ready.frames = frames);
-        self.first = chosen.last().map_or(0, |last| last.member + 1);
+        // Who was passed over comes first the next time.
+        let passed_over = ready.iter().find(|ready| !chosen.iter().any(|chosen| chosen.member == ready.member));
+        let behind = chosen.last().map_or(0, |last| last.member + 1);
+        self.first = passed_over.map_or(behind, |ready| ready.member);
         chosen
     }
 
-    /// Takes frames of the chosen members through the plan.
-    fn batch(&mut self, chosen: &[Ready]) -> Result<()> {
+    /// Reads frames of the chosen members into the batch.
+    fn read(&mut self, chosen: &[Ready]) {
         let frames = chosen.first().map_or(0, |ready| ready.frames);
         let mut which: Vec<u32> =
             chosen.iter().flat_map(|ready| self.all[ready.member].channels.iter().copied()).collect();
         which.sort_unstable();
         self.batch.begin(which, frames);
-        let leaves_out = chosen.len() == 1 && self.channels.silence_is_nothing();
+        let leaves_out = if chosen.len() == 1 { self.channels.hold_of_silence() } else { None };
         for ready in chosen {
             let Member { stream, channels, .. } = &self.all[ready.member];
             let mut waiting = stream.waiting();
-            if leaves_out {
+            if let Some(hold) = leaves_out {
                 let available = ready.available as u64;
-                waiting.popped += self.batch.read_without_silence(&mut waiting.reader, channels, available);
+                waiting.popped += self.batch.read_without_silence(&mut waiting.reader, channels, available, hold);
             } else {
                 for frame in 0..frames {
                     waiting.popped += self.batch.read(&mut waiting.reader, channels, frame);
@@ -288,36 +340,34 @@ impl Members {
             drop(waiting);
             stream.room.ring();
         }
+    }
+
+    /// Takes the batch through the plan, and gives the chosen members what comes out.
+    fn run(&mut self, chosen: &[Ready]) -> Result<Duration> {
+        let start = Instant::now();
         self.channels.advance(&self.batch.which, &self.batch.frames(&self.silence))?;
+        let took = start.elapsed();
         for ready in chosen {
-            let Member { stream, channels, sink, .. } = &mut self.all[ready.member];
-            give(
-                &self.channels,
-                stream,
-                channels,
-                sink,
-                |channel| self.batch.place(channel),
-                &self.batch.left_out,
-                None,
-            );
+            let batch = &self.batch;
+            give(&self.channels, &mut self.all[ready.member], |channel| batch.place(channel), &batch.left_out);
         }
-        Ok(())
+        Ok(took)
     }
 
     /// Ends streams whose input has ended and is used up.
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self, gone: &mut Vec<Member>) -> Result<()> {
         let mut index = 0;
         while index < self.all.len() {
             if self.may_finish(index) {
-                let Member { stream, channels, sink, .. } = &mut self.all[index];
-                if !self.channels.is_new(channels[0]) {
-                    self.channels.finish(channels)?;
+                let member = &mut self.all[index];
+                if !self.channels.is_new(member.channels[0]) && !member.stream.is_over() {
+                    self.channels.finish(&member.channels)?;
+                    let channels = member.channels.clone();
                     let place = |channel: u32| channels.binary_search(&channel).unwrap_or(0);
-                    let pushed = stream.pushed.load(Ordering::Acquire);
-                    give(&self.channels, stream, channels, sink, place, &[], Some(pushed));
+                    give(&self.channels, member, place, &[]);
                 }
-                stream.end(None);
-                self.remove(index)?;
+                member.stream.end(None);
+                self.remove(index, gone)?;
             } else {
                 index += 1;
             }
@@ -336,22 +386,19 @@ impl Members {
 }
 
 /// Puts what the last call gave for a stream's channels into its sink, and the silence that was left out.
-fn give(
-    results: &Channels,
-    stream: &Shared,
-    channels: &[u32],
-    sink: &mut Sink,
-    place: impl Fn(u32) -> usize,
-    left_out: &[(usize, u64)],
-    pushed: Option<u64>,
-) {
+fn give(results: &Channels, member: &mut Member, place: impl Fn(u32) -> usize, left_out: &[(usize, u64)]) {
+    let Member { stream, channels, sink, given, .. } = member;
+    let end = stream.end.load(Ordering::Acquire);
     let mut left_out = left_out.iter().peekable();
-    let given = results.given(place(channels[0]));
-    for frame in 0..=given {
+    let frames = results.given(place(channels[0]));
+    for frame in 0..=frames {
         if let Some((_, silent)) = left_out.next_if(|(after, _)| *after == frame) {
-            deliver(stream, sink.silence(*silent));
+            *given += *silent;
+            if !deliver(stream, sink.silence(*silent, end)) {
+                return;
+            }
         }
-        if frame == given {
+        if frame == frames {
             break;
         }
         for (index, channel) in channels.iter().enumerate() {
@@ -361,13 +408,20 @@ fn give(
         }
         sink.advance();
     }
-    deliver(stream, sink.publish(pushed));
+    *given += frames as u64;
+    deliver(stream, sink.publish(end));
 }
 
-/// The other side learns of what came.
-fn deliver(stream: &Shared, published: Result<(), String>) {
+/// The other side learns of what came; false when it is gone.
+fn deliver(stream: &Shared, published: Result<(), String>) -> bool {
     match published {
-        Ok(()) => stream.output.ring(),
-        Err(reason) => stream.end(Some(Failure::Failed(reason))),
+        Ok(()) => {
+            stream.output.ring();
+            true
+        }
+        Err(reason) => {
+            stream.end(Some(Failure::Failed(reason)));
+            false
+        }
     }
 }

@@ -6,13 +6,15 @@
 //!                                            | is there of all of them               |
 //! ```
 //!
-//! Whoever pushes never takes a lock, and never waits unless it asked to: it decides what is silent, writes what is not
-//! into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups, decides when
+//! Whoever pushes never waits unless it asked to, and takes no lock but to drop frames: it decides what is silent, writes
+//! what is not into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups, decides when
 //! a group has waited long enough; a lane of the group's level then takes what is there of all its streams.
 
 mod counters;
 
 mod group;
+
+mod home;
 
 mod input;
 
@@ -39,8 +41,9 @@ use std::time::Duration;
 pub use self::control::StreamControl;
 pub use self::counters::StreamCounters;
 use self::group::Group;
+pub(crate) use self::home::Home;
 pub use self::input::StreamInput;
-pub(crate) use self::observer::{Home, Observer};
+pub(crate) use self::observer::Observer;
 pub use self::options::{BackPressure, StreamOptions};
 pub use self::output::StreamOutput;
 use self::ring::RingReader;
@@ -136,6 +139,9 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Floats that were pushed, those of an incomplete frame included.
     pushed: AtomicU64,
+    /// Floats until the end of the signal; `u64::MAX` as long as that is not known. Set before the last frame, which silence
+    /// fills up, is there to be seen.
+    end: AtomicU64,
     /// Nothing more will be pushed.
     is_finished: AtomicBool,
     is_paused: AtomicBool,
@@ -152,6 +158,8 @@ struct Shared {
     /// The group that works on it; the version is changed last when it moves to another.
     home: Mutex<Arc<Group>>,
     home_version: AtomicU64,
+    /// Held by whoever moves it.
+    moving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -167,6 +175,15 @@ struct Waiting {
 enum Failure {
     ShutDown,
     Failed(String),
+}
+
+impl Failure {
+    fn error(&self, stream: &str) -> Error {
+        match self {
+            Self::ShutDown => Error::ShutDown { job: stream.to_owned() },
+            Self::Failed(reason) => Error::Stream { stream: stream.to_owned(), reason: reason.clone() },
+        }
+    }
 }
 
 impl Shared {
@@ -205,10 +222,7 @@ impl Shared {
     }
 
     fn failure(&self) -> Option<Error> {
-        self.failure.get().map(|failure| match failure {
-            Failure::ShutDown => Error::ShutDown { job: self.name.to_string() },
-            Failure::Failed(reason) => Error::Stream { stream: self.name.to_string(), reason: reason.clone() },
-        })
+        self.failure.get().map(|failure| failure.error(&self.name))
     }
 
     fn counters(&self) -> StreamCounters {

@@ -57,7 +57,21 @@ pub enum BackPressure {
     DropNewest,
 }
 
+/// Bytes that the rings of one stream may take.
+const MOST_RING_BYTES: usize = 1 << 30;
+
 impl StreamOptions {
+    /// Refuses rings that no machine should be asked for.
+    pub(super) fn check_memory(&self, frame_floats: usize, latency_frames: usize) -> Result<()> {
+        let frames = 2 * self.ring + latency_frames + 2;
+        let bytes = self.channels.saturating_mul(frames).saturating_mul(frame_floats * size_of::<f32>());
+        if bytes > MOST_RING_BYTES {
+            let actual = format!("{bytes} bytes for {} channels and {} frames", self.channels, self.ring);
+            return Err(Error::setting("the stream's ring", actual, "1 GiB is the most; ask for fewer frames"));
+        }
+        Ok(())
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let within = |setting: &'static str, actual: usize, most: usize| {
             let expected = || format!("1 to {most} are allowed");

@@ -47,16 +47,19 @@ impl StreamOutput {
         let mut at = 0;
         while at < samples.len() {
             if self.block_at == self.block.len() {
+                // In this order: whoever sees the last frame knows where in it the signal ends.
+                let available = self.reader.available();
                 let room = (samples.len() - at).min(self.left());
-                let whole = self.whole_blocks(&mut samples[at..at + room]);
+                let whole = self.whole_blocks(&mut samples[at..at + room], available);
                 if whole > 0 {
                     at += whole;
                     self.pulled += whole as u64;
                     continue;
                 }
-                if !self.next_block() {
+                if available == 0 {
                     break;
                 }
+                self.next_block();
             }
             let count = (self.block.len() - self.block_at).min(samples.len() - at).min(self.left());
             if count == 0 {
@@ -98,7 +101,13 @@ impl StreamOutput {
                 Err(error) => return Err(error),
             }
         }
-        Ok(at)
+        self.unless_failed(at, samples.len())
+    }
+
+    /// So many floats of those wanted; but an end without any, if it is no good end, is an error.
+    fn unless_failed(&self, count: usize, wanted: usize) -> Result<usize> {
+        let failure = || self.shared.failure().filter(|_| count == 0 && wanted > 0 && self.is_finished());
+        failure().map_or(Ok(count), Err)
     }
 
     /// Takes what is there, as soon as there is something: 0 only at the end.
@@ -108,7 +117,7 @@ impl StreamOutput {
     pub async fn pull_async(&mut self, samples: &mut [f32]) -> Result<usize> {
         std::future::poll_fn(|context| {
             for is_registered in [false, true] {
-                match self.pull(samples) {
+                match self.pull(samples).and_then(|count| self.unless_failed(count, samples.len())) {
                     Ok(0) if !samples.is_empty() && !self.is_finished() => {}
                     done => return Poll::Ready(done),
                 }
@@ -128,22 +137,18 @@ impl StreamOutput {
 
     /// Floats until the end of the signal, where that is known. Its last frame was filled up.
     fn left(&self) -> usize {
-        if !self.shared.is_finished.load(Ordering::Acquire) {
-            return usize::MAX;
-        }
-        let pushed = self.shared.pushed.load(Ordering::Acquire);
-        usize::try_from(pushed - self.pulled).unwrap_or(usize::MAX)
+        let end = self.shared.end.load(Ordering::Acquire);
+        usize::try_from(end - self.pulled).unwrap_or(usize::MAX)
     }
 
     /// Takes whole frames straight to where they are wanted: silence, or one that sounds in the only channel. Returns how
     /// many floats that was.
-    fn whole_blocks(&mut self, samples: &mut [f32]) -> usize {
+    fn whole_blocks(&mut self, samples: &mut [f32], available: u64) -> usize {
         let block = self.block.len();
         let wanted = (samples.len() / block) as u64;
         if wanted == 0 {
             return 0;
         }
-        let available = self.reader.available();
         let silent = self.reader.silent(available).min(wanted);
         let floats = usize::try_from(silent).unwrap_or(0) * block;
         if silent > 0 {
@@ -159,11 +164,8 @@ impl StreamOutput {
         block
     }
 
-    /// Reads the next frame; false when there is none.
-    fn next_block(&mut self) -> bool {
-        if self.reader.available() == 0 {
-            return false;
-        }
+    /// Reads the next frame, which has to be there.
+    fn next_block(&mut self) {
         let (channels, per_sample) = (self.shared.channels, self.shared.shape.domain().floats_per_sample());
         let mut written = 0;
         while let Some(channel) = self.reader.sounding() {
@@ -186,7 +188,6 @@ impl StreamOutput {
         }
         self.reader.advance(1);
         self.block_at = 0;
-        true
     }
 }
 

@@ -95,6 +95,11 @@ impl RingWriter {
 }
 
 impl RingReader {
+    /// Frames that were read.
+    pub(super) fn frames(&self) -> u64 {
+        self.next
+    }
+
     /// Frames that can be read.
     pub(super) fn available(&self) -> u64 {
         self.written.0.load(Ordering::Acquire) - self.next

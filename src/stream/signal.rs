@@ -6,6 +6,8 @@ use std::task::{Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::schedule::outside;
+
 /// Wakes the one who waits. Costs whoever rings next to nothing while nobody does.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
@@ -23,7 +25,8 @@ impl Signal {
         fence(Ordering::SeqCst);
         if self.is_awaited.load(Ordering::Relaxed) && self.is_awaited.swap(false, Ordering::AcqRel) {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-            waker.into_iter().for_each(Waker::wake);
+            // Wakers are apps' code.
+            waker.into_iter().for_each(|waker| outside(|| waker.wake()));
         }
     }
 

@@ -73,9 +73,8 @@ impl Sink {
         }
     }
 
-    /// Lets the other side have what came; `pushed` is how much that is in all, where it is known. An error says that the
-    /// other side panicked.
-    pub(super) fn publish(&mut self, pushed: Option<u64>) -> Result<(), String> {
+    /// Lets the other side have what came, up to the `end` of the signal. An error says that the other side panicked.
+    pub(super) fn publish(&mut self, end: u64) -> Result<(), String> {
         match self {
             Self::Ring(writer) => {
                 writer.publish();
@@ -83,7 +82,7 @@ impl Sink {
             }
             Self::Callback(callback) => {
                 let finished = callback.blocks.len() - callback.block_floats;
-                let left = pushed.map_or(u64::MAX, |pushed| pushed - callback.given);
+                let left = end.saturating_sub(callback.given);
                 let floats = finished.min(usize::try_from(left).unwrap_or(usize::MAX));
                 if floats > 0 {
                     callback.given += floats as u64;
@@ -97,15 +96,15 @@ impl Sink {
         }
     }
 
-    pub(super) fn silence(&mut self, mut frames: u64) -> Result<(), String> {
+    pub(super) fn silence(&mut self, mut frames: u64, end: u64) -> Result<(), String> {
         if let Self::Ring(writer) = self {
             writer.advance(frames);
-            return self.publish(None);
+            return self.publish(end);
         }
         while frames > 0 {
             let now = frames.min(SILENT_FRAMES);
             (0..now).for_each(|_| self.advance());
-            self.publish(None)?;
+            self.publish(end)?;
             frames -= now;
         }
         Ok(())

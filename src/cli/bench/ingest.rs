@@ -17,7 +17,7 @@ round is over when the last sample has come out.
 
   end to end         frames of 1024 samples per second, from the first push to the last sample out; the median of the rounds
   push               the same until the last sample was taken in
-  read               reading the samples on one thread and doing nothing: what memory gives
+  read               looking at the samples on one thread for the loudest, and nothing else: what memory gives
 
 Example:
   auricle bench ingest --sparse 99 --push 65536 --json -";

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use hdrhistogram::Histogram;
 
-use super::{cpu_time, give, ms, percentile, seconds, seconds_since_1970, table};
+use super::{cpu_time, give, ms, seconds, seconds_since_1970, table};
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
 use crate::{
     BackPressure, Denoise, DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos,
@@ -89,8 +90,7 @@ struct Figures {
     delay_p50_ms: f64,
     delay_p99_ms: f64,
     delay_max_ms: f64,
-    identical: bool,
-    checked_channels: usize,
+    identical: Option<bool>,
     batches: u64,
     mean_batch: f64,
     largest_batch: usize,
@@ -109,6 +109,9 @@ const CHECKED_S: u32 = 30;
 
 pub(super) fn bench(arguments: &StreamsArguments) -> Result<()> {
     let denoise = arguments.denoise_settings.denoiser(&arguments.denoise)?;
+    if !arguments.rate.is_multiple_of(PUSHES_HZ) {
+        bail!("--rate {}: it must be a multiple of {PUSHES_HZ} Hz, so that 10 ms are whole samples", arguments.rate);
+    }
     if !(0.0..=60_000.0).contains(&arguments.max_delay) {
         bail!("--max-delay {}: 0 to 60,000 ms are allowed", arguments.max_delay);
     }
@@ -177,10 +180,10 @@ struct Run {
 }
 
 /// What was pulled.
-#[derive(Default)]
 struct Pulled {
     floats: u64,
-    delays: Vec<Duration>,
+    /// In microseconds.
+    delays: Histogram<u64>,
     /// The beginning of the first channels.
     checked: Vec<Vec<f32>>,
     /// Resident memory after a quarter of the time, and at the end.
@@ -237,8 +240,8 @@ impl Run {
         };
         let (pushed, dropped) = (sum(&|counters| counters.pushed), sum(&|counters| counters.dropped));
         let snapshot = engine.snapshot()?;
-        let high = &snapshot.qos.high;
-        let mut delays = pulled.delays;
+        let Some(streams) = snapshot.streams.first() else { bail!("there should be streams") };
+        let delay_ms = |quantile: f64| pulled.delays.value_at_quantile(quantile) as f64 / 1e3;
         let checked = pulled.checked.len();
         let identical = (0..checked).map(|channel| {
             let mut samples = vec![0.0; pulled.checked[channel].len().next_multiple_of(arguments.frame)];
@@ -264,16 +267,16 @@ impl Run {
             pulled: pulled.floats,
             dropped,
             lost: pushed.abs_diff(pulled.floats),
-            delay_p50_ms: ms(percentile(&mut delays, 0.5)),
-            delay_p99_ms: ms(percentile(&mut delays, 0.99)),
-            delay_max_ms: ms(percentile(&mut delays, 1.0)),
-            identical: dropped > 0 || identical.iter().all(|identical| *identical),
-            checked_channels: if dropped > 0 { 0 } else { checked },
-            batches: high.done,
-            mean_batch: (pushed as f64 / arguments.frame as f64) / high.done.max(1) as f64,
-            largest_batch: snapshot.streams.iter().map(|streams| streams.largest_batch).max().unwrap_or(0),
-            compute_p50_ms: ms(high.compute.p50),
-            compute_p99_ms: ms(high.compute.p99),
+            delay_p50_ms: delay_ms(0.5),
+            delay_p99_ms: delay_ms(0.99),
+            delay_max_ms: pulled.delays.max() as f64 / 1e3,
+            // What was dropped came out as silence, which no run would give.
+            identical: (dropped == 0).then(|| identical.iter().all(|identical| *identical)),
+            batches: streams.batches,
+            mean_batch: streams.mean_batch(),
+            largest_batch: streams.largest_batch,
+            compute_p50_ms: ms(streams.compute.p50),
+            compute_p99_ms: ms(streams.compute.p99),
             cores: cores.map(|seconds| seconds / passed.as_secs_f64()),
             memory_bytes: pulled.memory.1,
             memory_growth_bytes: pulled
@@ -291,8 +294,9 @@ fn bits(samples: &[f32]) -> impl Iterator<Item = u32> {
 
 /// When within 10 ms a channel is pushed: spread, and in no order.
 fn moment(channel: usize, channels: usize) -> Duration {
-    let place = (channel * 89) % channels.max(1);
-    Duration::from_secs_f64(place as f64 / channels.max(1) as f64 / f64::from(PUSHES_HZ))
+    // Multiples of the golden ratio spread evenly, however many there are.
+    let place = (channel as f64 * 0.618_033_988_75).fract() * if channels > 1 { 1.0 } else { 0.0 };
+    Duration::from_secs_f64(place / f64::from(PUSHES_HZ))
 }
 
 fn push(
@@ -326,11 +330,17 @@ fn pull(
     is_over: &AtomicBool,
     pushed_at: impl Fn(usize, u64) -> Instant,
 ) -> Result<Pulled> {
-    let checked = (0..CHECKED.min(outputs.len())).map(|_| Vec::with_capacity(checked_floats)).collect();
-    let mut pulled = Pulled { checked, ..Pulled::default() };
+    // Touched here, so that they do not count as growth.
+    let room = || {
+        let mut room = vec![f32::NAN; checked_floats];
+        room.clear();
+        room
+    };
+    let checked = (0..CHECKED.min(outputs.len())).map(|_| room()).collect();
+    let delays = Histogram::new_with_bounds(1, 3_600_000_000, 3)?;
+    let mut pulled = Pulled { floats: 0, delays, checked, memory: (None, None) };
     let (mut samples, mut counts) = (vec![0.0; 1 << 14], vec![0_u64; outputs.len()]);
     loop {
-        let now = Instant::now();
         let was_over = is_over.load(Ordering::Acquire);
         let mut is_finished = was_over;
         for (channel, output) in outputs.iter_mut().enumerate() {
@@ -341,7 +351,8 @@ fn pull(
             }
             if !was_over {
                 // The oldest of them has waited longest.
-                pulled.delays.push(now.saturating_duration_since(pushed_at(channel, counts[channel])));
+                let delay = Instant::now().saturating_duration_since(pushed_at(channel, counts[channel]));
+                pulled.delays.saturating_record(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
             }
             counts[channel] += count as u64;
             pulled.floats += count as u64;
@@ -350,7 +361,7 @@ fn pull(
                 checked.extend_from_slice(&samples[..count.min(left)]);
             }
         }
-        if pulled.memory.0.is_none() && now > quarter {
+        if pulled.memory.0.is_none() && Instant::now() > quarter {
             pulled.memory.0 = resident_bytes();
         }
         if is_finished {
@@ -374,9 +385,10 @@ impl Figures {
             "{} ({}): {} channels at {} Hz, frames of {}, denoiser {}, {:.1} s",
             self.device, self.driver, self.channels, self.rate_hz, self.frame_len, self.denoise, self.seconds
         );
-        let identical = match self.checked_channels {
-            0 => "not checked: some were dropped".to_owned(),
-            count => format!("{} ({count} channels)", if self.identical { "yes" } else { "NO" }),
+        let identical = match self.identical {
+            None => "not checked: some were dropped",
+            Some(true) => "yes",
+            Some(false) => "NO",
         };
         let mut rows = vec![
             ("pushed", format!("{} samples", self.pushed)),
@@ -385,7 +397,7 @@ impl Figures {
                 "delay p50 p99 max",
                 format!("{:.1} ms, {:.1} ms, {:.1} ms", self.delay_p50_ms, self.delay_p99_ms, self.delay_max_ms),
             ),
-            ("identical", identical),
+            ("identical", identical.to_owned()),
             (
                 "batches",
                 format!("{}, of {:.1} frames; the largest of {}", self.batches, self.mean_batch, self.largest_batch),

@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cpu::CpuDevice;
 use super::host::HostPool;
 use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
@@ -149,6 +150,10 @@ impl Device for GpuDevice {
         Ok(Some(Arc::new(device)))
     }
 
+    fn fallback(&self) -> Option<Arc<dyn Device>> {
+        Some(Arc::new(CpuDevice::new(self.host.clone())))
+    }
+
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         Some((&self.shared.device, &self.shared.queue))
     }
@@ -192,6 +197,9 @@ impl Shared {
         self.check(action)?;
         match caught.into_iter().flatten().next() {
             None => Ok(made),
+            Some(error @ wgpu::Error::OutOfMemory { .. }) => {
+                Err(Error::OutOfMemory { device: self.name.clone(), action, reason: error.to_string() })
+            }
             Some(error) => Err(self.error(action, error)),
         }
     }

@@ -82,7 +82,7 @@ pub enum Level {
 /// let plan = Engine::open(&EngineOptions::default())?.compile(&graph)?;
 /// # Ok::<(), auricle::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Denoise {
     /// The network.
     pub model: Arc<Model>,

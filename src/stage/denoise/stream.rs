@@ -138,6 +138,18 @@ impl DenoiseStream {
         Ok((samples / frame_len as f64).ceil() as usize)
     }
 
+    /// What the network knows of some channels.
+    pub(crate) fn save_network(&mut self, which: &[u32]) -> Result<Vec<NetworkState>> {
+        self.network.save(which)
+    }
+
+    /// The network of a channel that begins remembers what another one knew, but nothing of that one's sound.
+    pub(crate) fn restore_network(&mut self, channel: u32, state: &NetworkState) -> Result<()> {
+        let silence = vec![0.0; state.history.len()];
+        let state = NetworkState { history: silence.clone(), tails: silence, ..state.clone() };
+        self.network.restore(channel, &state)
+    }
+
     /// Takes the next frames of some channels, channel after channel, with what the gate decided about each. What is
     /// finished by them waits in the channels.
     pub(crate) fn push(&mut self, which: &[u32], frames: &[f32], states: &[FrameState]) -> Result<()> {
