@@ -25,6 +25,10 @@ pub struct EngineOptions {
     pub pipeline_cache: PipelineCacheDir,
     /// How jobs share the device.
     pub schedule: ScheduleOptions,
+    /// Bytes of device memory that the engine's buffers may take, on all its command queues together; no end unless set.
+    /// What would take more is refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory), before the driver sees it.
+    /// The `cpu` device has no memory of its own, and no budget.
+    pub memory_budget: Option<u64>,
     /// Faults that the device makes, for tests.
     pub faults: FaultPlan,
 }
@@ -56,7 +60,7 @@ impl Engine {
     /// driver says when it cannot be opened. `Auto` and `Cpu` need no driver. [`crate::Error::Setting`] when an option is
     /// out of its range.
     pub fn open(options: &EngineOptions) -> Result<Self> {
-        let device = device::open(&options.device, options.threads, &options.pipeline_cache)?;
+        let device = device::open(&options.device, options.threads, &options.pipeline_cache, options.memory_budget)?;
         let device = options.faults.around(device);
         let bounds = options.schedule.checked(device.info().kind)?;
         let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
@@ -154,6 +158,33 @@ impl Engine {
         self.lanes()?.run_on_lane(qos, Arc::from(name), |lane| Ok(run(lane)))
     }
 
+    /// Runs an app's own code over many items, `size` of them at a time, on lanes: between two batches, more urgent jobs
+    /// and others of the level come in. The answer has what each batch gave, in the order of the items.
+    ///
+    /// ```
+    /// use auricle::{Engine, EngineOptions, Qos};
+    ///
+    /// let engine = Engine::open(&EngineOptions::default())?;
+    /// let sums = engine.microbatch(Qos::Low, "sums", (1..=10).collect(), 4, |_, batch| batch.iter().sum::<i32>())?;
+    /// assert_eq!(sums.wait()?, [10, 26, 19]);
+    /// # Ok::<(), auricle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `size` is 0, [`Error::QueueFull`] and [`Error::ShutDown`]. A panic in the code becomes
+    /// [`Error::JobPanicked`].
+    pub fn microbatch<I: Send + 'static, T: Send + 'static>(
+        &self,
+        qos: Qos,
+        name: impl Into<Cow<'static, str>>,
+        items: Vec<I>,
+        size: usize,
+        run: impl FnMut(&Lane, Vec<I>) -> T + Send + 'static,
+    ) -> Result<Ticket<Vec<T>>> {
+        let name = name.into();
+        self.lanes()?.microbatch(qos, Arc::from(name), items, size, run)
+    }
+
     /// Waits for a lane of a level, and keeps it until the guard is dropped: for an app with kernels of its own. What it
     /// submits goes into the level's command queue, which it shares with the level's other lanes, if there are any;
     /// [`ScheduleOptions::lanes`] says how many. Code on a lane that asks for another one of its own level may
@@ -210,6 +241,7 @@ impl Engine {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut snapshot = self.lanes()?.snapshot();
         let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        snapshot.memory = self.inner.processor.memory();
         snapshot.health = self.inner.processor.health();
         snapshot.streams = observer.map_or_else(Vec::new, |observer| observer.snapshot());
         Ok(snapshot)

@@ -171,4 +171,6 @@ pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
-pub use telemetry::{Health, HealthState, LaneSnapshot, Latency, QosSnapshot, Snapshot, Span, StreamsSnapshot};
+pub use telemetry::{
+    Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, QosSnapshot, Snapshot, Span, StreamsSnapshot,
+};

@@ -19,8 +19,25 @@ pub struct Snapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// Live streams: those that go together, together.
     pub streams: Vec<StreamsSnapshot>,
+    /// Device memory; none on the CPU, whose memory is the host's.
+    pub memory: Option<MemorySnapshot>,
     /// How the devices are.
     pub health: Health,
+}
+
+/// What an engine's buffers take on its device: those of plans, of streams and of denoisers; not what the driver and the
+/// pipelines take besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct MemorySnapshot {
+    /// Bytes now.
+    pub used_bytes: u64,
+    /// The most bytes at any time.
+    pub most_bytes: u64,
+    /// What they may be, where there is a budget.
+    pub budget_bytes: Option<u64>,
+    /// The part of the budget that is used, 0 to 1.
+    pub pressure: Option<f64>,
 }
 
 /// How an engine's devices are.

@@ -611,3 +611,31 @@ fn many_threads_at_once() {
         assert!((1..=done).contains(&sum(|qos| qos.total.count)), "times are kept of what was done lately");
     }
 }
+
+#[test]
+fn micro_batches_let_other_jobs_of_their_level_in() {
+    let engine = cpu(ScheduleOptions { lanes: PerQos { high: 1, default: 1, low: 1 }, ..ScheduleOptions::default() });
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (begin, begun) = bounded::<()>(0);
+    let hold = engine.run_on_lane(Qos::Low, "hold", move |_| begun.recv().ok()).expect("taken");
+    let batches = Arc::clone(&order);
+    let sums = engine.microbatch(Qos::Low, "sums", (0..7).collect(), 3, move |lane, batch: Vec<i32>| {
+        assert_eq!(lane.qos(), Qos::Low, "on a lane of the level");
+        batches.lock().unwrap().push(batch.len());
+        batch.iter().sum::<i32>()
+    });
+    let other = Arc::clone(&order);
+    let between = engine.run_on_lane(Qos::Low, "between", move |_| other.lock().unwrap().push(100)).expect("taken");
+    begin.send(()).expect("the lane waits for it");
+    hold.wait().expect("done");
+    assert_eq!(sums.expect("taken").wait().expect("done"), [3, 12, 6]);
+    between.wait().expect("done");
+    assert_eq!(*order.lock().unwrap(), [3, 100, 3, 1], "the other job comes after the first batch");
+
+    let none = engine.microbatch(Qos::High, "none", Vec::<u8>::new(), 5, |_, batch| batch.len()).expect("taken");
+    assert!(none.wait().expect("done").is_empty(), "nothing to do");
+    let refused = engine.microbatch(Qos::High, "none", vec![1], 0, |_, batch: Vec<i32>| batch.len());
+    assert!(matches!(refused, Err(Error::Setting { .. })), "no size");
+    let panics = engine.microbatch(Qos::High, "panics", vec![1, 2], 1, |_, _| panic!("no good")).expect("taken");
+    assert!(matches!(panics.wait(), Err(Error::JobPanicked { .. })), "told");
+}

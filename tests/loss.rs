@@ -32,7 +32,8 @@ fn denoised() -> Graph {
 
 fn open(device: DeviceChoice, faults: FaultPlan) -> Engine {
     let schedule = ScheduleOptions { longest_piece: Duration::from_micros(50), ..ScheduleOptions::default() };
-    let options = EngineOptions { device, threads: 2, pipeline_cache: PipelineCacheDir::Off, schedule, faults };
+    let pipeline_cache = PipelineCacheDir::Off;
+    let options = EngineOptions { device, threads: 2, pipeline_cache, schedule, faults, ..EngineOptions::default() };
     Engine::open(&options).expect("the device should open")
 }
 

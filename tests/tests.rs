@@ -80,6 +80,9 @@ mod streams;
 /// Devices that fail, and what goes on all the same.
 mod loss;
 
+/// Device memory: used, given back, refused.
+mod memory;
+
 /// How uncertain a signal is.
 mod entropy;
 

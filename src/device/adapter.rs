@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Device;
 use super::cpu::CpuDevice;
-use super::gpu::{GpuDevice, PipelineCacheDir};
+use super::gpu::{GpuDevice, Memory, PipelineCacheDir};
 use super::host::HostPool;
 use crate::error::{Error, Result};
 
@@ -123,7 +123,12 @@ impl Devices {
 }
 
 /// Opens a device.
-pub(crate) fn open(choice: &DeviceChoice, threads: usize, cache: &PipelineCacheDir) -> Result<Arc<dyn Device>> {
+pub(crate) fn open(
+    choice: &DeviceChoice,
+    threads: usize,
+    cache: &PipelineCacheDir,
+    memory_budget: Option<u64>,
+) -> Result<Arc<dyn Device>> {
     // The CPU must open without a driver being as much as asked.
     if *choice == DeviceChoice::Cpu {
         return Ok(Arc::new(CpuDevice::new(HostPool::new(threads)?)));
@@ -144,7 +149,8 @@ pub(crate) fn open(choice: &DeviceChoice, threads: usize, cache: &PipelineCacheD
     if info.kind == DeviceKind::SoftwareGpu {
         tracing::warn!("`{}` computes on the CPU; the `cpu` device does the same many times faster", info.name);
     }
-    Ok(Arc::new(GpuDevice::open(adapter, info.clone(), devices.host.clone(), cache)?))
+    let memory = Memory::new(memory_budget);
+    Ok(Arc::new(GpuDevice::open(adapter, info.clone(), devices.host.clone(), cache, &memory)?))
 }
 
 /// Hardware before software, in the order of the drivers. GL is asked only where nothing else is there: elsewhere it
@@ -207,7 +213,8 @@ fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
 pub(super) fn all_for_tests() -> Vec<GpuDevice> {
     let host = HostPool::new(1).expect("one thread needs no pool");
     let open = |(adapter, info): (wgpu::Adapter, DeviceInfo)| {
-        GpuDevice::open(&adapter, info, host.clone(), &PipelineCacheDir::Off).expect("the adapter should open")
+        GpuDevice::open(&adapter, info, host.clone(), &PipelineCacheDir::Off, &Memory::new(None))
+            .expect("the adapter should open")
     };
     let devices: Vec<GpuDevice> = adapters().into_iter().map(open).collect();
     assert!(!devices.is_empty() || std::env::var_os("CI").is_none(), "CI needs a software adapter");

@@ -23,6 +23,7 @@ use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
+use crate::telemetry::MemorySnapshot;
 
 /// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
 const SPAN_FLOATS: usize = 64 * 1024;
@@ -61,6 +62,10 @@ impl Device for CpuDevice {
     }
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
+        None
+    }
+
+    fn memory(&self) -> Option<MemorySnapshot> {
         None
     }
 

@@ -12,6 +12,7 @@ use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState};
+use crate::telemetry::MemorySnapshot;
 
 /// What a device does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +153,10 @@ impl Device for FaultyDevice {
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
         Some(self.device.fallback().unwrap_or_else(|| Arc::clone(&self.device)))
+    }
+
+    fn memory(&self) -> Option<MemorySnapshot> {
+        self.device.memory()
     }
 
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {

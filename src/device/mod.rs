@@ -23,6 +23,7 @@ use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
+use crate::telemetry::MemorySnapshot;
 
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
@@ -40,6 +41,9 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
 
     /// What can do its work when it fails for good; none where nothing could.
     fn fallback(&self) -> Option<Arc<dyn Device>>;
+
+    /// What its buffers take; none where they are the host's.
+    fn memory(&self) -> Option<MemorySnapshot>;
 
     /// What an app needs to use it directly; none on the CPU.
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)>;

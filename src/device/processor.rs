@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Device, DeviceInfo};
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
-use crate::telemetry::{Health, HealthState};
+use crate::telemetry::{Health, HealthState, MemorySnapshot};
 
 /// A processor, with its command queues.
 #[derive(Debug)]
@@ -79,6 +79,11 @@ impl Processor {
             }
             None => false,
         }
+    }
+
+    /// What the buffers of all its devices take; none on the CPU.
+    pub(crate) fn memory(&self) -> Option<MemorySnapshot> {
+        self.queue(Qos::Default).as_ref().and_then(|device| device.memory())
     }
 
     pub(crate) fn health(&self) -> Health {

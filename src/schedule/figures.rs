@@ -128,6 +128,7 @@ impl Figures {
             qos: PerQos::from_fn(of),
             lanes: lanes.collect(),
             streams: Vec::new(),
+            memory: None,
             health: Health::default(),
         }
     }

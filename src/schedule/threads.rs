@@ -14,7 +14,7 @@ use super::options::{JobOptions, ShutDown};
 use super::plan_job::PlanJob;
 use super::samples::Samples;
 use super::ticket::{AnswerCell, Ticket};
-use super::work::{OnLane, Work};
+use super::work::{Microbatches, OnLane, Work};
 use super::{Arrival, Clock, LaneId, Progress, Schedule, Snapshot, Task, outside, timer};
 use crate::device::Processor;
 use crate::error::{Error, Result};
@@ -171,6 +171,27 @@ impl Lanes {
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
             let work: Box<dyn Work> = Box::new(OnLane { run, cell });
+            let (load, is_bounded) = (Load::App, true);
+            Ok(Arrival { name, qos, load, deadline: None, coherence: None, is_bounded, answer, work })
+        })
+    }
+
+    /// Runs an app's own code over many items, some at a time.
+    pub(crate) fn microbatch<I: Send + 'static, T: Send + 'static>(
+        &self,
+        qos: Qos,
+        name: Arc<str>,
+        items: Vec<I>,
+        size: usize,
+        run: impl FnMut(&Lane, Vec<I>) -> T + Send + 'static,
+    ) -> Result<Ticket<Vec<T>>> {
+        if size == 0 {
+            return Err(Error::setting("the size of a micro-batch", size, "it must be 1 at least"));
+        }
+        self.submit(|cell| {
+            let answer = Arc::clone(&cell) as _;
+            let items = items.into_iter();
+            let work: Box<dyn Work> = Box::new(Microbatches { items, size, run, results: Vec::new(), cell });
             let (load, is_bounded) = (Load::App, true);
             Ok(Arrival { name, qos, load, deadline: None, coherence: None, is_bounded, answer, work })
         })

@@ -3,6 +3,7 @@
 //! Data goes up through mapped staging buffers and comes back through mapped readback buffers; both stay for the life
 //! of the plan. What is in a buffer past the frames of the current batch is garbage from earlier ones.
 
+use super::memory::{Allocator, Reservation};
 use super::pipeline::{Pipeline, bind};
 use super::{Shared, gate};
 use crate::error::Result;
@@ -24,7 +25,7 @@ pub(super) struct BufferSet {
     /// For each place of an output: on the device, and where it is read back.
     pub(super) outputs: Vec<(wgpu::Buffer, wgpu::Buffer)>,
     pub(super) gate: Option<gate::GateBuffers>,
-    pub(super) bytes: u64,
+    pub(super) reservation: Reservation,
 }
 
 /// A device buffer with the staging buffer through which it is filled.
@@ -37,54 +38,18 @@ pub(super) struct Upload {
 /// Bytes before the units in the control buffer; copies want multiples of 4, bindings more.
 pub(super) const CONTROL_HEADER_BYTES: u64 = 256;
 
-struct Maker<'a> {
-    device: &'a wgpu::Device,
-    bytes: u64,
+fn upload(allocator: &Allocator<'_>, label: &str, bytes: u64) -> Upload {
+    use wgpu::BufferUsages as Usage;
+    Upload {
+        staging: allocator.buffer(&format!("{label}.staging"), bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+        target: allocator.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
+    }
 }
 
-impl Maker<'_> {
-    fn buffer(&mut self, label: &str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        // An empty binding is not allowed, and a struct of a uniform is a multiple of 16 bytes.
-        let size = bytes.max(16).next_multiple_of(16);
-        self.bytes += size;
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: usage.contains(wgpu::BufferUsages::MAP_WRITE),
-        })
-    }
-
-    fn filled(&mut self, label: &str, data: &[u8], usage: wgpu::BufferUsages) -> wgpu::Buffer {
-        let size = (data.len() as u64).max(16).next_multiple_of(16);
-        self.bytes += size;
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(label),
-            size,
-            usage,
-            mapped_at_creation: true,
-        });
-        // A failed allocation shows in the error scope around this.
-        if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-            view.slice(..data.len()).copy_from_slice(data);
-        }
-        buffer.unmap();
-        buffer
-    }
-
-    fn upload(&mut self, label: &str, bytes: u64) -> Upload {
-        use wgpu::BufferUsages as Usage;
-        Upload {
-            staging: self.buffer(&format!("{label}.staging"), bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
-            target: self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST),
-        }
-    }
-
-    fn output(&mut self, label: &str, bytes: u64) -> (wgpu::Buffer, wgpu::Buffer) {
-        use wgpu::BufferUsages as Usage;
-        let buffer = self.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC);
-        (buffer, self.buffer(&format!("{label}.readback"), bytes, Usage::MAP_READ | Usage::COPY_DST))
-    }
+fn output(allocator: &Allocator<'_>, label: &str, bytes: u64) -> (wgpu::Buffer, wgpu::Buffer) {
+    use wgpu::BufferUsages as Usage;
+    let buffer = allocator.buffer(label, bytes, Usage::STORAGE | Usage::COPY_SRC);
+    (buffer, allocator.buffer(&format!("{label}.readback"), bytes, Usage::MAP_READ | Usage::COPY_DST))
 }
 
 fn frame_bytes(floats: usize, frames: usize) -> u64 {
@@ -100,13 +65,14 @@ impl BufferSet {
         units: usize,
         slots: usize,
     ) -> Result<Self> {
-        shared.create("allocating its buffers", || {
-            Self::make(&shared.device, recording, pipelines, gate_pipelines, units, slots)
-        })
+        let (set, reservation) = shared.allocate("allocating its buffers", |allocator| {
+            Self::make(allocator, recording, pipelines, gate_pipelines, units, slots)
+        })?;
+        Ok(Self { reservation, ..set })
     }
 
     fn make(
-        device: &wgpu::Device,
+        allocator: &Allocator<'_>,
         recording: &Recording,
         pipelines: &[Pipeline],
         gate_pipelines: Option<&gate::GatePipelines>,
@@ -114,21 +80,20 @@ impl BufferSet {
         slots: usize,
     ) -> Self {
         use wgpu::BufferUsages as Usage;
-        let mut maker = Maker { device, bytes: 0 };
         let inputs: Vec<Upload> = recording
             .inputs
             .iter()
-            .map(|(name, shape)| maker.upload(&format!("{name}.samples"), frame_bytes(shape.floats(), slots)))
+            .map(|(name, shape)| upload(allocator, &format!("{name}.samples"), frame_bytes(shape.floats(), slots)))
             .collect();
         let unit_bytes = (slots.max(units) * size_of::<Unit>()) as u64;
-        let control = maker.upload("control", CONTROL_HEADER_BYTES + unit_bytes);
-        let unit_list = maker.buffer("units", unit_bytes, Usage::STORAGE | Usage::COPY_DST);
+        let control = upload(allocator, "control", CONTROL_HEADER_BYTES + unit_bytes);
+        let unit_list = allocator.buffer("units", unit_bytes, Usage::STORAGE | Usage::COPY_DST);
         let shared_memory: Vec<_> = recording
             .shared_memory
             .iter()
             .enumerate()
             .map(|(index, floats)| {
-                maker.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE)
+                allocator.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE)
             })
             .collect();
         let mut outputs: Vec<_> = recording
@@ -142,9 +107,9 @@ impl BufferSet {
         outputs.sort_by_key(|(place, _)| *place);
         let outputs: Vec<_> = outputs
             .iter()
-            .map(|(_, spec)| maker.output(&spec.label, frame_bytes(spec.shape.floats(), units)))
+            .map(|(_, spec)| output(allocator, &spec.label, frame_bytes(spec.shape.floats(), units)))
             .collect();
-        let params: Vec<_> = recording.steps.iter().map(|step| params_buffer(&mut maker, step)).collect();
+        let params: Vec<_> = recording.steps.iter().map(|step| params_buffer(allocator, step)).collect();
         let place = |buffer: usize| match recording.buffers[buffer].place {
             Place::Shared(piece) => &shared_memory[piece],
             Place::Output(place) => &outputs[place].0,
@@ -155,7 +120,7 @@ impl BufferSet {
                 .kernel
                 .tables
                 .iter()
-                .map(|table| maker.filled(&format!("{}.{}", step.node, table.label), &table.bytes, Usage::STORAGE))
+                .map(|table| allocator.filled(&format!("{}.{}", step.node, table.label), &table.bytes, Usage::STORAGE))
                 .collect();
             let operand = |operand: &Operand| match *operand {
                 Operand::Input(input) => &inputs[input].target,
@@ -166,19 +131,30 @@ impl BufferSet {
                 .chain(step.operands.iter().map(operand))
                 .chain(&tables)
                 .chain(step.results.iter().map(|result| place(*result)));
-            bind_groups.push(bind(device, &step.node, &pipeline.layout, bound));
+            bind_groups.push(bind(allocator.device, &step.node, &pipeline.layout, bound));
         }
         let gate = gate_pipelines.zip(recording.gate.as_ref()).map(|(pipelines, step)| {
             let samples = &inputs[step.input].target;
-            gate::GateBuffers::new(device, pipelines, recording, samples, &unit_list, slots)
+            gate::GateBuffers::new(allocator, pipelines, recording, samples, &unit_list, slots)
         });
-        Self { units, slots, inputs, control, unit_list, params, bind_groups, outputs, gate, bytes: maker.bytes }
+        Self {
+            units,
+            slots,
+            inputs,
+            control,
+            unit_list,
+            params,
+            bind_groups,
+            outputs,
+            gate,
+            reservation: Reservation::default(),
+        }
     }
 }
 
 /// The uniform of a step: the number of live frames, which every submission sets, and what never changes.
-fn params_buffer(maker: &mut Maker<'_>, step: &Step) -> wgpu::Buffer {
+fn params_buffer(allocator: &Allocator<'_>, step: &Step) -> wgpu::Buffer {
     let words: Vec<u32> = std::iter::once(0).chain(step.kernel.params.iter().copied()).collect();
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    maker.filled(&format!("{}.params", step.node), bytemuck::cast_slice(&words), usage)
+    allocator.filled(&format!("{}.params", step.node), bytemuck::cast_slice(&words), usage)
 }

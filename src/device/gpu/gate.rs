@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
+use super::memory::Allocator;
 use super::pipeline::{Binding, Pipeline, PipelineRequest, bind};
 use crate::error::Result;
 use crate::frame::FrameState;
@@ -82,7 +83,7 @@ pub(super) const ARGUMENTS_BYTES: u64 = 16;
 
 impl GateBuffers {
     pub(super) fn new(
-        device: &wgpu::Device,
+        allocator: &Allocator<'_>,
         pipelines: &GatePipelines,
         recording: &Recording,
         samples: &wgpu::Buffer,
@@ -90,10 +91,7 @@ impl GateBuffers {
         slots: usize,
     ) -> Self {
         use wgpu::BufferUsages as Usage;
-        let make = |label, bytes: u64, usage| {
-            let size = bytes.max(16).next_multiple_of(16);
-            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false })
-        };
+        let make = |label, bytes: u64, usage| allocator.buffer(label, bytes, usage);
         let state_bytes = (slots * size_of::<u32>()) as u64;
         let params = make("gate.params", size_of::<GateParams>() as u64, Usage::UNIFORM | Usage::COPY_DST);
         let states = make("gate.states", state_bytes, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC);
@@ -103,22 +101,12 @@ impl GateBuffers {
             .iter()
             .flat_map(|step| [step.kernel.items_per_frame, step.kernel.items_per_workgroup])
             .collect();
-        let dispatches = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("gate.dispatches"),
-            size: (shapes.len().max(4) * size_of::<u32>()) as u64,
-            usage: Usage::STORAGE,
-            mapped_at_creation: true,
-        });
-        if let Ok(mut view) = dispatches.get_mapped_range_mut(..) {
-            let bytes: &[u8] = bytemuck::cast_slice(&shapes);
-            view.slice(..bytes.len()).copy_from_slice(bytes);
-        }
-        dispatches.unmap();
+        let dispatches = allocator.filled("gate.dispatches", bytemuck::cast_slice(&shapes), Usage::STORAGE);
         let argument_bytes = recording.steps.len() as u64 * ARGUMENTS_BYTES;
         let arguments = make("gate.arguments", argument_bytes, Usage::STORAGE | Usage::INDIRECT | Usage::COPY_SRC);
         let readback = make("gate.states.readback", state_bytes, Usage::MAP_READ | Usage::COPY_DST);
         let bound = [&params, samples, &states, &since_loud, units, &dispatches, &arguments];
-        let bind_group = bind(device, "gate", &pipelines.max_abs.layout, bound.into_iter());
+        let bind_group = bind(allocator.device, "gate", &pipelines.max_abs.layout, bound.into_iter());
         Self { params, states, since_loud, arguments, readback, bind_group }
     }
 }

@@ -12,6 +12,8 @@ mod cache;
 
 mod gate;
 
+mod memory;
+
 mod pipeline;
 
 mod plan;
@@ -36,8 +38,10 @@ use crate::graph::limits;
 use crate::recording::Recording;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
+use crate::telemetry::MemorySnapshot;
 
 pub use cache::PipelineCacheDir;
+pub(crate) use memory::Memory;
 
 /// How long a submission may take before the device counts as hung.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -62,6 +66,7 @@ struct Shared {
     /// Held while polling: wgpu asserts that no other thread retires a submission while one waits for it.
     polling: Mutex<()>,
     pipelines: pipeline::Pipelines,
+    memory: Arc<Memory>,
 }
 
 /// What the driver reported outside of a call: after a loss, creating and submitting silently do nothing, so nobody
@@ -96,6 +101,7 @@ impl GpuDevice {
         info: DeviceInfo,
         host: HostPool,
         cache: &PipelineCacheDir,
+        memory: &Arc<Memory>,
     ) -> Result<Self> {
         let (device, queue) = request_device(adapter, &info)?;
         let faults = Arc::new(Faults::default());
@@ -108,7 +114,8 @@ impl GpuDevice {
             }
         });
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
-        let shared = Shared { name: info.name.clone(), device, queue, faults, polling: Mutex::new(()), pipelines };
+        let (name, polling, memory) = (info.name.clone(), Mutex::new(()), Arc::clone(memory));
+        let shared = Shared { name, device, queue, faults, polling, pipelines, memory };
         let (adapter, cache, shared) = (adapter.clone(), cache.clone(), Arc::new(shared));
         Ok(Self { info, adapter, cache, host, shared, tables: network::TableCache::default() })
     }
@@ -146,12 +153,16 @@ impl Device for GpuDevice {
     }
 
     fn another(&self) -> Result<Option<Arc<dyn Device>>> {
-        let device = Self::open(&self.adapter, self.info.clone(), self.host.clone(), &self.cache)?;
+        let device = Self::open(&self.adapter, self.info.clone(), self.host.clone(), &self.cache, &self.shared.memory)?;
         Ok(Some(Arc::new(device)))
     }
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
         Some(Arc::new(CpuDevice::new(self.host.clone())))
+    }
+
+    fn memory(&self) -> Option<MemorySnapshot> {
+        Some(self.shared.memory.snapshot())
     }
 
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {

@@ -137,7 +137,7 @@ impl GpuPlan {
                 BufferSet::new(&self.shared, &self.recording, &self.pipelines, gate, units, slots)
             });
             let sets = sets.collect::<Result<Vec<_>>>()?;
-            self.report.buffer_bytes += sets.iter().map(|set| set.bytes).sum::<u64>();
+            self.report.buffer_bytes += sets.iter().map(|set| set.reservation.bytes()).sum::<u64>();
             self.buckets.push(sets);
         }
         Ok(())

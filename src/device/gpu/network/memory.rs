@@ -3,6 +3,7 @@
 use wgpu::BufferUsages as Usage;
 
 use super::super::Shared;
+use super::super::memory::{Allocator, Reservation};
 use super::{Buffers, GpuNetwork};
 use crate::error::Result;
 use crate::stage::denoise::kernel::Extent;
@@ -14,31 +15,6 @@ pub(super) const IN_FLIGHT: usize = 2;
 /// From one uniform to the next; the alignment that every adapter takes.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-pub(super) fn buffer(device: &wgpu::Device, label: &str, bytes: u64, usage: Usage) -> wgpu::Buffer {
-    device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        // An empty binding is not allowed.
-        size: bytes.max(16).next_multiple_of(16),
-        usage,
-        mapped_at_creation: usage.contains(Usage::MAP_WRITE),
-    })
-}
-
-pub(super) fn filled(device: &wgpu::Device, label: &str, data: &[u8], usage: Usage) -> wgpu::Buffer {
-    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(label),
-        size: (data.len() as u64).max(16).next_multiple_of(16),
-        usage,
-        mapped_at_creation: true,
-    });
-    // A failed allocation shows in the error scope around this.
-    if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-        view.slice(..data.len()).copy_from_slice(data);
-    }
-    buffer.unmap();
-    buffer
-}
-
 pub(super) fn words(count: usize) -> u64 {
     (count * size_of::<u32>()) as u64
 }
@@ -47,24 +23,25 @@ pub(super) fn words(count: usize) -> u64 {
 #[derive(Debug)]
 pub(super) struct Bank {
     pub(super) buffers: Buffers,
+    _reservation: Reservation,
 }
 
 impl Bank {
     pub(super) fn new(shared: &Shared, program: &Program, model: &Model, channels: usize) -> Result<Self> {
         let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
-        let make = |place: &Place, len: usize| match place {
+        let make = |allocator: &Allocator<'_>, place: &Place, len: usize| match place {
             Place::Scales(layer) => {
                 let tensor = program.scaled.get(layer).and_then(|tensor| model.tensor(tensor));
                 let factors = tensor.map_or(&[][..], |tensor| &tensor.values);
                 let all = factors.repeat(channels);
-                filled(&shared.device, "denoise.scales", bytemuck::cast_slice(&all), usage)
+                allocator.filled("denoise.scales", bytemuck::cast_slice(&all), usage)
             }
-            _ => buffer(&shared.device, &format!("denoise.{place:?}"), words(len * channels), usage),
+            _ => allocator.buffer(&format!("denoise.{place:?}"), words(len * channels), usage),
         };
-        let buffers = shared.create("allocating the state of a denoiser", || {
-            program.per_channel.iter().map(|(place, len)| (*place, make(place, *len))).collect()
+        let (buffers, reservation) = shared.allocate("allocating the state of a denoiser", |allocator| {
+            program.per_channel.iter().map(|(place, len)| (*place, make(allocator, place, *len))).collect()
         })?;
-        Ok(Self { buffers })
+        Ok(Self { buffers, _reservation: reservation })
     }
 }
 
@@ -86,12 +63,14 @@ pub(super) struct RowMemory {
     pub(super) staging: Vec<Staging>,
     /// For each bank, for each operation.
     pub(super) bind_groups: Vec<Vec<wgpu::BindGroup>>,
+    reservation: Reservation,
 }
 
 impl RowMemory {
     pub(super) fn empty() -> Self {
         let (buffers, staging, bind_groups) = (Buffers::new(), Vec::new(), Vec::new());
-        Self { capacity: 0, params: None, buffers, staging, bind_groups }
+        let reservation = Reservation::default();
+        Self { capacity: 0, params: None, buffers, staging, bind_groups, reservation }
     }
 }
 
@@ -119,7 +98,10 @@ impl GpuNetwork {
         let capacity = rows.next_power_of_two().min(self.bounds.most_rows);
         // The old memory goes first: the two together may be more than there is.
         self.rows = RowMemory::empty();
-        let mut made = self.shared.create("allocating the buffers of a denoiser", || self.make_rows(capacity))?;
+        let (mut made, reservation) = self
+            .shared
+            .allocate("allocating the buffers of a denoiser", |allocator| self.make_rows(allocator, capacity))?;
+        made.reservation = reservation;
         // Any variant will do: their bindings are the same.
         let mut layouts = Vec::new();
         for operation in 0..self.program.operations.len() {
@@ -131,29 +113,35 @@ impl GpuNetwork {
         self.warm_up()
     }
 
-    fn make_rows(&self, capacity: usize) -> RowMemory {
-        let device = &self.shared.device;
+    fn make_rows(&self, allocator: &Allocator<'_>, capacity: usize) -> RowMemory {
         let usage = |place: &Place| match place {
             Place::Channels | Place::Steps | Place::Samples => Usage::STORAGE | Usage::COPY_DST,
             Place::Finished => Usage::STORAGE | Usage::COPY_SRC,
             _ => Usage::STORAGE,
         };
         let make = |place: &Place, len: usize| {
-            buffer(device, &format!("denoise.{place:?}"), words(len * capacity), usage(place))
+            allocator.buffer(&format!("denoise.{place:?}"), words(len * capacity), usage(place))
         };
         let mut buffers: Buffers =
             self.program.per_row.iter().map(|(place, len)| (*place, make(place, *len))).collect();
-        buffers.insert(Place::Nothing, buffer(device, "denoise.nothing", 16, Usage::STORAGE));
+        buffers.insert(Place::Nothing, allocator.buffer("denoise.nothing", 16, Usage::STORAGE));
         let control = ControlLayout::new(self.program.operations.len(), capacity);
         let sample_bytes = words(self.program.hop * capacity);
         let staging = (0..IN_FLIGHT).map(|_| Staging {
-            control: buffer(device, "denoise.control.staging", control.bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
-            samples: buffer(device, "denoise.samples.staging", sample_bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
-            finished: buffer(device, "denoise.finished.readback", sample_bytes, Usage::MAP_READ | Usage::COPY_DST),
+            control: allocator.buffer("denoise.control.staging", control.bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+            samples: allocator.buffer("denoise.samples.staging", sample_bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
+            finished: allocator.buffer("denoise.finished.readback", sample_bytes, Usage::MAP_READ | Usage::COPY_DST),
         });
-        let params = buffer(device, "denoise.params", control.params_bytes, Usage::UNIFORM | Usage::COPY_DST);
+        let params = allocator.buffer("denoise.params", control.params_bytes, Usage::UNIFORM | Usage::COPY_DST);
         let staging = staging.collect();
-        RowMemory { capacity, params: Some(params), buffers, staging, bind_groups: Vec::new() }
+        RowMemory {
+            capacity,
+            params: Some(params),
+            buffers,
+            staging,
+            bind_groups: Vec::new(),
+            reservation: Reservation::default(),
+        }
     }
 
     fn bind_groups(&self, rows: &RowMemory, layouts: &[wgpu::BindGroupLayout]) -> Vec<Vec<wgpu::BindGroup>> {

@@ -2,7 +2,7 @@
 
 use wgpu::BufferUsages as Usage;
 
-use super::memory::{buffer, words};
+use super::memory::words;
 use super::{Bank, GpuNetwork};
 use crate::error::{Error, Result};
 use crate::stage::denoise::network::NetworkState;
@@ -22,8 +22,8 @@ impl GpuNetwork {
             return Ok(vec![NetworkState::default(); channels.len()]);
         }
         let bytes = words(len * channels.len());
-        let readback = self.shared.create("allocating a readback buffer", || {
-            buffer(&self.shared.device, "denoise.state.readback", bytes, Usage::MAP_READ | Usage::COPY_DST)
+        let (readback, _reservation) = self.shared.allocate("allocating a readback buffer", |allocator| {
+            allocator.buffer("denoise.state.readback", bytes, Usage::MAP_READ | Usage::COPY_DST)
         })?;
         let mut encoder = self.encoder();
         let mut to = 0;

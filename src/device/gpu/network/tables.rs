@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::super::Shared;
-use super::memory::filled;
+use super::super::memory::Reservation;
 use crate::error::Result;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::Precision;
@@ -16,6 +16,7 @@ pub(super) struct Tables {
     model: Arc<Model>,
     precision: Precision,
     pub(super) buffers: Vec<wgpu::Buffer>,
+    _reservation: Reservation,
 }
 
 /// Those that some network still uses.
@@ -38,14 +39,14 @@ impl TableCache {
         if let Some(tables) = known.iter().filter_map(Weak::upgrade).find(is_it) {
             return Ok(tables);
         }
-        let buffers = shared.create("uploading a model", || {
+        let (buffers, reservation) = shared.allocate("uploading a model", |allocator| {
             let upload = |table: &crate::stage::denoise::program::Table| {
                 let words = table.words(model);
-                filled(&shared.device, &table.label, bytemuck::cast_slice(&words), wgpu::BufferUsages::STORAGE)
+                allocator.filled(&table.label, bytemuck::cast_slice(&words), wgpu::BufferUsages::STORAGE)
             };
             program.tables.iter().map(upload).collect()
         })?;
-        let tables = Arc::new(Tables { model: Arc::clone(model), precision, buffers });
+        let tables = Arc::new(Tables { model: Arc::clone(model), precision, buffers, _reservation: reservation });
         known.push(Arc::downgrade(&tables));
         Ok(tables)
     }
