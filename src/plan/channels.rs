@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::Compiled;
 use super::denoising::{Denoising, DenoisingChannel};
 use super::frames::{FramesChannel, FramesSession};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::frame::{FrameState, Quiet};
 use crate::recording::batch::InputSamples;
 use crate::recording::results::{Layout, RunOutput};
 use crate::simd::{SimdLevel, max_abs_bits};
-use crate::stage::denoise::network::NetworkState;
+use crate::stage::denoise::network::{Network, NetworkState};
 
 /// Channels of a plan with one input, of whose outputs one is wanted.
 #[derive(Debug)]
@@ -79,19 +79,32 @@ impl Channels {
         })
     }
 
-    /// Opens a channel, with silence before it.
-    pub(crate) fn open(&mut self) -> Result<u32> {
-        if self.free.is_empty() {
-            let room = 2 * self.room;
-            self.first.grow(room as usize);
-            if let Some(denoising) = &mut self.denoising {
-                denoising.grow(&self.plan, room as usize)?;
-            }
-            self.free.extend((self.room..room).rev());
-            self.room = room;
+    /// How many channels there has to be room for, so that so many more can be opened; none where there is.
+    pub(crate) fn wanted_room(&self, more: usize) -> Option<u32> {
+        let missing = u32::try_from(more.saturating_sub(self.free.len())).unwrap_or(u32::MAX);
+        let room = self.room.saturating_add(missing);
+        (missing > 0).then(|| room.checked_next_power_of_two().unwrap_or(room))
+    }
+
+    /// Makes room. Where there is a denoiser, it takes the network that [`Compiled::open_network`] made for so many
+    /// channels of this plan; that takes a while, and is done before.
+    pub(crate) fn grow(&mut self, plan: &Arc<Compiled>, room: u32, network: Option<Box<dyn Network>>) -> Result<()> {
+        if room <= self.room || !Arc::ptr_eq(plan, &self.plan) {
+            return Ok(());
         }
-        let none_left = || Error::setting("the number of channels", self.room, "there are no more");
-        self.free.pop().ok_or_else(none_left)
+        if let (Some(denoising), Some(network)) = (&mut self.denoising, network) {
+            denoising.grow(network, room as usize)?;
+        }
+        self.first.grow(room as usize);
+        self.free.extend((self.room..room).rev());
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+        self.room = room;
+        Ok(())
+    }
+
+    /// Opens a channel, with silence before it; none where there is no [room](Self::wanted_room).
+    pub(crate) fn open(&mut self) -> Option<u32> {
+        self.free.pop()
     }
 
     /// Goes on with an open channel where another one left off.

@@ -62,7 +62,9 @@ pub(super) struct DenoisingChannel {
 
 impl Denoising {
     pub(super) fn new(plan: &Compiled, step: &DenoiseStep, channels: usize) -> Result<Self> {
-        let network = open_network(plan, step, channels)?;
+        // Without channels there is nothing to do, but a network needs one.
+        let options = step.denoise.network_options();
+        let network = plan.device.open_network(&step.denoise.model, channels.max(1), &options)?;
         let stream = DenoiseStream::new(&step.denoise, network, channels, step.shape.len(), plan.quiet())?;
         let waits = |name: &str, shape: FrameShape, from: From| Waiting {
             name: name.to_owned(),
@@ -94,9 +96,9 @@ impl Denoising {
         Ok(denoising)
     }
 
-    /// Makes it so many channels; new ones begin.
-    pub(super) fn grow(&mut self, plan: &Compiled, channels: usize) -> Result<()> {
-        self.stream.grow(open_network(plan, &self.step, channels)?, channels)?;
+    /// Makes it so many channels, with a network that was opened for them; new ones begin.
+    pub(super) fn grow(&mut self, network: Box<dyn Network>, channels: usize) -> Result<()> {
+        self.stream.grow(network, channels)?;
         self.make_room(channels);
         Ok(())
     }
@@ -284,11 +286,6 @@ fn take_then(times: &mut Vec<(String, Duration)>, waiting: &mut [Waiting], which
     for waiting in waiting.iter_mut().filter(|waiting| waiting.from == From::Then) {
         waiting.queue.push(which, output.dense(&waiting.name).unwrap_or(&[]));
     }
-}
-
-fn open_network(plan: &Compiled, step: &DenoiseStep, channels: usize) -> Result<Box<dyn Network>> {
-    // Without channels there is nothing to do, but a network needs one.
-    plan.device.open_network(&step.denoise.model, channels.max(1), &step.denoise.network_options())
 }
 
 /// Channels, ascending, put together by what they have in common.

@@ -255,6 +255,14 @@ impl Compiled {
         outputs
     }
 
+    /// The network of the denoiser, with room for so many channels; none where there is no denoiser.
+    pub(crate) fn open_network(&self, channels: usize) -> Result<Option<Box<dyn Network>>> {
+        let open = |step: &DenoiseStep| {
+            self.device.open_network(&step.denoise.model, channels, &step.denoise.network_options())
+        };
+        self.denoise.as_ref().map(open).transpose()
+    }
+
     pub(crate) fn gate(&self) -> Option<&GateStep> {
         self.first.gate()
     }

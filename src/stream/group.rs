@@ -208,21 +208,31 @@ impl Group {
     }
 
     fn open_channels(&self, count: usize) -> Result<Vec<u32>> {
-        self.with_members(|members| {
-            let mut opened = Vec::new();
-            for _ in 0..count {
-                match members.channels.open() {
-                    Ok(channel) => opened.push(channel),
-                    Err(error) => {
-                        members.channels.close(&opened)?;
-                        return Err(error);
-                    }
+        loop {
+            // What is missing is made while the others go on.
+            let wanted = self.with_members(|members| members.channels.wanted_room(count));
+            let compiled = self.compiled();
+            let larger = match wanted {
+                Some(room) => Some((room, compiled.open_network(room as usize)?)),
+                None => None,
+            };
+            let opened = self.with_members(|members| -> Result<_> {
+                if let Some(failure) = self.failure.get().filter(|_| self.is_over()) {
+                    return Err(failure.error("stream"));
                 }
+                if let Some((room, network)) = larger {
+                    members.channels.grow(&compiled, room, network)?;
+                }
+                // Others may have been quicker.
+                let is_room = members.channels.wanted_room(count).is_none();
+                Ok(is_room.then(|| (0..count).map_while(|_| members.channels.open()).collect::<Vec<_>>()))
+            })?;
+            if let Some(mut opened) = opened {
+                // Calls name channels in this order.
+                opened.sort_unstable();
+                return Ok(opened);
             }
-            // Calls name channels in this order.
-            opened.sort_unstable();
-            Ok(opened)
-        })
+        }
     }
 
     fn add(&self, member: Member) -> Result<()> {
