@@ -43,7 +43,7 @@ fn main() -> auricle::Result<()> {
         match tick {
             100 => streams[1].control().pause(),
             150 => streams[1].control().resume(),
-            200 => streams[2].control().move_to(&engine, &plan, Qos::Low)?,
+            200 => engine.move_stream(&streams[2].control(), &plan, Qos::Low)?,
             _ => {}
         }
         for (stream, index) in streams.iter_mut().zip(0..) {

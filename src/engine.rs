@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
 use crate::schedule::{Bounds, JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Ticket};
-use crate::stream::{Home, Observer, Stream, StreamInput, StreamOptions};
+use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
 use crate::telemetry::Snapshot;
 
 /// How an engine is opened.
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// The same, with a callback that gets what comes out, interleaved, on a thread of the engine's. While it runs, no other
-    /// stream of the plan and the level goes on: it should hand samples over, and not work on them.
+    /// stream of the plan and the level goes on: it should hand samples over, and not work on them, nor wait for a stream.
     ///
     /// # Errors
     /// As [`open_stream`](Self::open_stream).
@@ -220,8 +220,20 @@ impl Engine {
         self.stream_home(plan, options.qos)?.open_with(&options, Box::new(on_output))
     }
 
+    /// Moves a stream here: to another level, or from another engine's device, with its state; what comes out goes on without
+    /// a gap. The plan must be of the same graph as the one that the stream was opened with, and compiled by this engine.
+    /// What was pushed and waits moves along.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the plan is of another graph, and in a stream's callback; [`Error::StreamFinished`] when there
+    /// is nothing left to move; and what the new device reports while it makes room: the stream then stays where it was.
+    /// When a device fails with the state on its way, the stream fails.
+    pub fn move_stream(&self, stream: &StreamControl, plan: &Plan, qos: Qos) -> Result<()> {
+        stream.move_to(&self.stream_home(plan, qos)?)
+    }
+
     /// Where streams of a plan and a level live.
-    pub(crate) fn stream_home(&self, plan: &Plan, qos: Qos) -> Result<Home> {
+    fn stream_home(&self, plan: &Plan, qos: Qos) -> Result<Home> {
         if !plan.is_of(&self.inner.processor) {
             return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
         }

@@ -66,7 +66,8 @@ pub enum HealthState {
     Failed,
 }
 
-/// One level at one moment. Counts are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of
+/// One level at one moment. What a lane does for streams counts as jobs, too, until nothing is left to do for them. Counts
+/// are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of
 /// all the answers.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[non_exhaustive]

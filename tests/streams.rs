@@ -312,9 +312,9 @@ fn streams_move_between_levels_and_devices_without_a_gap() {
         let moving = move |control: &auricle::StreamControl| {
             turn += 1;
             match turn % 4 {
-                0 => control.move_to(cpu, &plan, Qos::Low).expect("it moves"),
-                1 => control.move_to(cpu, &plan, Qos::High).expect("it moves to another level"),
-                2 => control.move_to(other, &there, Qos::Default).expect("it moves to another device"),
+                0 => cpu.move_stream(control, &plan, Qos::Low).expect("it moves"),
+                1 => cpu.move_stream(control, &plan, Qos::High).expect("it moves to another level"),
+                2 => other.move_stream(control, &there, Qos::Default).expect("it moves to another device"),
                 _ => control.pause(),
             }
             control.resume();
@@ -330,7 +330,10 @@ fn streams_move_between_levels_and_devices_without_a_gap() {
             assert!(snr_db > 80.0, "{}: {snr_db:.1} dB", other.device().name);
         }
         assert!(control.is_over(), "it has come to its end");
-        assert!(matches!(control.move_to(cpu, &cpu_plan(cpu), Qos::High), Err(Error::Setting { .. })), "not alike");
+        assert!(
+            matches!(cpu.move_stream(&control, &cpu_plan(cpu), Qos::High), Err(Error::Setting { .. })),
+            "not alike"
+        );
     }
 }
 
@@ -592,11 +595,11 @@ fn streams_move_only_to_plans_of_their_graph() {
         engine.compile(&filtered(Gate::default(), FilterMode::Block)).expect("it compiles"),
     ];
     for other in &others {
-        let error = stream.control().move_to(engine, other, Qos::High).expect_err("another graph").to_string();
+        let error = engine.move_stream(&stream.control(), other, Qos::High).expect_err("another graph").to_string();
         assert!(error.contains("of another graph"), "{error}");
     }
     let like = copying(engine, Gate::default());
-    stream.control().move_to(engine, &like, Qos::High).expect("the same graph, compiled again");
+    engine.move_stream(&stream.control(), &like, Qos::High).expect("the same graph, compiled again");
     assert_eq!(stream.control().qos(), Qos::High);
     stream.finish();
     let mut all = [f32::NAN; 200];

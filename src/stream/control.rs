@@ -4,10 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::group::refuse_inside;
-use super::{Shared, StreamCounters};
-use crate::engine::Engine;
+use super::{Home, Shared, StreamCounters};
 use crate::error::Result;
-use crate::plan::Plan;
 use crate::qos::Qos;
 
 /// A handle to a stream, for any thread and as many as there need be. It does not keep the stream open.
@@ -53,19 +51,12 @@ impl StreamControl {
         self.shared.home().1.poke();
     }
 
-    /// Moves the stream to another level, or to another device, with its state: what comes out goes on without a gap. The
-    /// plan must be of the same graph as the one that the stream was opened with, and compiled by `engine`, which may be
-    /// any engine. What was pushed and waits moves along.
-    ///
-    /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) when the plan is another one, and in a stream's callback, [`Error::StreamFinished`](crate::Error::StreamFinished) when there is
-    /// nothing left to move, and what the new device reports while it makes room: the stream then stays where it was. When
-    /// a device fails with the state on its way, the stream fails.
-    pub fn move_to(&self, engine: &Engine, plan: &Plan, qos: Qos) -> Result<()> {
+    /// Goes on in another home.
+    pub(crate) fn move_to(&self, home: &Home) -> Result<()> {
         refuse_inside("a stream is moved")?;
         let _alone = self.shared.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, from) = self.shared.home();
-        let to = engine.stream_home(plan, qos)?.like(&from)?;
+        let to = home.like(&from)?;
         if Arc::ptr_eq(&from, &to) {
             return Ok(());
         }

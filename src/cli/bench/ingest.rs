@@ -1,14 +1,11 @@
 //! `auricle bench ingest`: how fast one stream takes samples in, most of them silent.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{give, seconds_since_1970, table};
-use crate::{
-    DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos, StreamOptions,
-};
+use super::{Place, give, seconds_since_1970, table};
+use crate::{Engine, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos, ScheduleOptions, StreamOptions};
 
 const DETAILS: &str = "\
 One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds) as fast as the stream takes them;
@@ -26,13 +23,8 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
 pub(crate) struct IngestArguments {
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
-    #[arg(long, default_value = "cpu", value_name = "auto|cpu|gpu|NAME")]
-    device: DeviceChoice,
-
-    /// Workers on the CPU; one for each core when 0.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    place: Place,
 
     /// Frames of 100 that are silent.
     #[arg(long, default_value_t = 99, value_parser = clap::value_parser!(u32).range(0..=100))]
@@ -49,10 +41,6 @@ pub(crate) struct IngestArguments {
     /// Rounds, of which the median counts.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-
-    /// Write one JSON object to this file, or to standard output with `-`.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -75,9 +63,7 @@ const FRAME_LEN: usize = 1024;
 const FRAMES: usize = 128 * 1024;
 
 pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
-    let options =
-        EngineOptions { device: arguments.device.clone(), threads: arguments.threads, ..EngineOptions::default() };
-    let engine = Engine::open(&options)?;
+    let engine = arguments.place.engine(ScheduleOptions::default())?;
     let graph = Graph::new()
         .input("samples", FrameShape::real(FRAME_LEN))
         .gate("gate", "samples", Gate::default())
@@ -110,7 +96,7 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
         push_frames_per_s: rate(&mut pushes),
         read_frames_per_s: rate(&mut reads),
     };
-    give(&figures, &figures.table(), arguments.json.as_deref())
+    give(&figures, &figures.table(), arguments.place.json.as_deref())
 }
 
 /// Noise at half of full scale, and frames of hardly anything, at random places but always the same.

@@ -6,7 +6,7 @@ mod qos;
 
 mod streams;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
@@ -15,6 +15,7 @@ use self::ingest::IngestArguments;
 pub(super) use self::qos::QosArguments;
 use self::streams::StreamsArguments;
 use crate::cli::print;
+use crate::{DeviceChoice, Engine, EngineOptions, ScheduleOptions};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -34,6 +35,29 @@ pub(super) fn bench(command: &BenchCommand) -> Result<()> {
         BenchCommand::Qos(arguments) => qos::bench(arguments),
         BenchCommand::Streams(arguments) => streams::bench(arguments),
         BenchCommand::Ingest(arguments) => ingest::bench(arguments),
+    }
+}
+
+/// Where it is measured, and where the figures go.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
+    device: DeviceChoice,
+
+    /// Workers on the CPU; one for each core when 0.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+
+    /// Write one JSON object to this file, or to standard output with `-`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Place {
+    fn engine(&self, schedule: ScheduleOptions) -> Result<Engine> {
+        let device = self.device.clone();
+        Ok(Engine::open(&EngineOptions { device, threads: self.threads, schedule, ..EngineOptions::default() })?)
     }
 }
 

@@ -1,16 +1,14 @@
 //! `auricle bench qos`: urgent jobs that come at random, alone and beside background work that never ends, in turns.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{cpu_time, give, ms, percentile, seconds_since_1970, table};
+use super::{Place, cpu_time, give, ms, percentile, seconds_since_1970, table};
 use crate::{
-    DeviceChoice, Engine, EngineOptions, Error, FrameShape, Graph, JobOptions, PerQos, PhiResolvent, Plan, Qos,
-    RunOutput, ScheduleOptions, Ticket,
+    Engine, Error, FrameShape, Graph, JobOptions, PerQos, PhiResolvent, Plan, Qos, RunOutput, ScheduleOptions, Ticket,
 };
 
 const DETAILS: &str = "\
@@ -34,13 +32,8 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
 pub(crate) struct QosArguments {
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: DeviceChoice,
-
-    /// Workers on the CPU; one for each core when 0.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    place: Place,
 
     /// Length of a turn, in seconds.
     #[arg(long, default_value_t = 2.0, value_parser = turn_s)]
@@ -53,10 +46,6 @@ pub(crate) struct QosArguments {
     /// What the arrivals follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-
-    /// Write one JSON object to this file, or to standard output with `-`.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 fn turn_s(text: &str) -> Result<f64, String> {
@@ -99,7 +88,7 @@ const LOW_JOB: Duration = Duration::from_millis(20);
 pub(super) fn bench(arguments: &QosArguments) -> Result<()> {
     let bench = Bench::new(arguments)?;
     let figures = bench.figures(arguments)?;
-    give(&figures, &figures.table(), arguments.json.as_deref())
+    give(&figures, &figures.table(), arguments.place.json.as_deref())
 }
 
 struct Bench {
@@ -132,13 +121,7 @@ struct Turn {
 impl Bench {
     fn new(arguments: &QosArguments) -> Result<Self> {
         let schedule = ScheduleOptions::default();
-        let options = EngineOptions {
-            device: arguments.device.clone(),
-            threads: arguments.threads,
-            schedule: schedule.clone(),
-            ..EngineOptions::default()
-        };
-        let engine = Engine::open(&options)?;
+        let engine = arguments.place.engine(schedule.clone())?;
         let graph = Graph::new()
             .input("samples", FrameShape::real(FRAME_LEN))
             .filter("filter", "samples", PhiResolvent::default())

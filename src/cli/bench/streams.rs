@@ -1,17 +1,16 @@
 //! `auricle bench streams`: many live channels in real time, pushed and pulled as audio devices would.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 
-use super::{cpu_time, give, ms, seconds, seconds_since_1970, table};
+use super::{Place, cpu_time, give, ms, seconds, seconds_since_1970, table};
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
 use crate::{
-    BackPressure, Denoise, DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos,
-    StreamInput, StreamOptions, StreamOutput,
+    BackPressure, Denoise, Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamInput,
+    StreamOptions, StreamOutput,
 };
 
 const DETAILS: &str = "\
@@ -33,13 +32,8 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
 pub(crate) struct StreamsArguments {
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: DeviceChoice,
-
-    /// Workers on the CPU; one for each core when 0.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[command(flatten)]
+    place: Place,
 
     /// Streams of one channel each.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -67,10 +61,6 @@ pub(crate) struct StreamsArguments {
 
     #[command(flatten)]
     denoise_settings: DenoiseSettings,
-
-    /// Write one JSON object to this file, or to standard output with `-`.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -115,13 +105,11 @@ pub(super) fn bench(arguments: &StreamsArguments) -> Result<()> {
     if !(0.0..=60_000.0).contains(&arguments.max_delay) {
         bail!("--max-delay {}: 0 to 60,000 ms are allowed", arguments.max_delay);
     }
-    let options =
-        EngineOptions { device: arguments.device.clone(), threads: arguments.threads, ..EngineOptions::default() };
-    let engine = Engine::open(&options)?;
+    let engine = arguments.place.engine(ScheduleOptions::default())?;
     let plan = engine.compile(&graph(arguments, denoise))?;
     let run = Run::new(arguments, &engine, &plan)?;
     let figures = run.figures(arguments, &engine, &plan)?;
-    give(&figures, &figures.table(), arguments.json.as_deref())
+    give(&figures, &figures.table(), arguments.place.json.as_deref())
 }
 
 fn graph(arguments: &StreamsArguments, denoise: Option<Denoise>) -> Graph {
