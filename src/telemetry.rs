@@ -66,9 +66,10 @@ pub enum HealthState {
     Failed,
 }
 
-/// One level at one moment. What a lane does for streams counts as jobs, too, until nothing is left to do for them. Counts
-/// are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of
-/// all the answers.
+/// One level at one moment.
+///
+/// Counts are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of all the answers. What a lane
+/// does for streams counts as jobs, too, until nothing is left to do for them.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct QosSnapshot {
