@@ -14,7 +14,8 @@ use crate::recording::results::RunOutput;
 ///
 /// A push gives back the frames up to the last but [`Plan::latency_frames`](crate::Plan::latency_frames), and `finish` gives the rest. A push that is
 /// refused because of its samples changes nothing: other samples can be pushed in their place. After an error of the
-/// device the plan has to be compiled again, and the session opened anew.
+/// device the session has to be opened anew; where the device is gone, a run of the plan or a job sees to another one
+/// first. (A [`Stream`](crate::Stream) goes on by itself.)
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Compiled>,

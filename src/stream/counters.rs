@@ -8,7 +8,8 @@ pub struct StreamCounters {
     pub pushed: u64,
     /// What the engine has worked on.
     pub popped: u64,
-    /// What had no room: silence comes out in its place.
+    /// What had no room: silence comes out in its place. Where more than 1024 gaps wait at once, what lies between the later
+    /// ones counts as dropped with them, though it comes out.
     pub dropped: u64,
     /// What waits, the beginning of a frame included.
     pub queued: u64,

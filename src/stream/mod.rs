@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Whoever pushes never waits unless it asked to, and takes no lock but to drop frames: it decides what is silent, writes
-//! what is not into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups, decides when
-//! a group has waited long enough; a lane of the group's level then takes what is there of all its streams.
+//! what is not into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups,
+//! decides when a group has waited long enough; a lane of the group's level then takes what is there of all its streams.
 
 mod counters;
 
