@@ -73,6 +73,29 @@ impl Engine {
         self.inner.processor.info()
     }
 
+    /// Frees the device memory of everything that is not in use just now: the buffers of plans, and of streams and
+    /// sessions, whose state is kept on the host meanwhile. Returns how many bytes that was; 0 on the CPU, whose memory is
+    /// the host's. What is used next comes back by itself, as if nothing had been; [`wake`](Self::wake) brings everything
+    /// back ahead of that.
+    ///
+    /// For an app in the background, and before another one needs the device. Work that goes on keeps its memory: pause
+    /// streams and wait for jobs first.
+    ///
+    /// # Errors
+    /// What the device reports when it cannot be read; what could not be saved stays.
+    pub fn sleep(&self) -> Result<u64> {
+        self.inner.processor.sleep()
+    }
+
+    /// Brings back what [`sleep`](Self::sleep) freed, so that the next work need not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when there is no room any more, and what else the device reports. Everything stays usable:
+    /// what could not come back tries again when it is used.
+    pub fn wake(&self) -> Result<()> {
+        self.inner.processor.wake()
+    }
+
     /// Compiles a graph: checks it, builds its pipelines, makes its buffers, and warms it up.
     ///
     /// # Errors

@@ -38,6 +38,9 @@ pub struct MemorySnapshot {
     pub budget_bytes: Option<u64>,
     /// The part of the budget that is used, 0 to 1.
     pub pressure: Option<f64>,
+    /// How often buffers that were not in use had to leave so that others had room. When this grows all the time, the
+    /// budget is too small for what runs in turn.
+    pub evicted: u64,
 }
 
 /// How an engine's devices are.

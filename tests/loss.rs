@@ -5,7 +5,7 @@ use std::time::Duration;
 use auricle::stage::denoise::model::Model;
 use auricle::{
     Denoise, DeviceChoice, DeviceKind, Engine, EngineOptions, Fault, FaultPlan, FilterMode, FrameShape, Gate, Graph,
-    HealthState, JobOptions, PhiResolvent, PipelineCacheDir, Plan, Qos, ScheduleOptions, StreamOptions,
+    HealthState, JobOptions, PhiResolvent, PipelineCacheDir, Plan, Qos, RunOutput, ScheduleOptions, StreamOptions,
 };
 
 use crate::adapter::{adapter_names, engines};
@@ -50,6 +50,44 @@ fn job(engine: &Engine, plan: &Plan, samples: &[f32], qos: Qos) -> Vec<f32> {
 
 fn faults() -> [Fault; 3] {
     [Fault::Lost, Fault::Failed, Fault::Hung(Duration::from_millis(20))]
+}
+
+#[test]
+fn a_session_ends_with_its_device_and_the_next_one_has_another() {
+    let samples = noise(256 * 8, 5);
+    for graph in [filtered(), denoised()] {
+        for fault in faults() {
+            let engine = open(DeviceChoice::Cpu, FaultPlan::new().at(1, fault));
+            let plan = engine.compile(&graph).expect("it compiles");
+            let mut session = plan.session(1).expect("a session");
+            let mut output = RunOutput::default();
+            let error = loop {
+                if let Err(error) = session.push(&[&samples], &mut output) {
+                    break error;
+                }
+            };
+            assert!(error.to_string().contains("on purpose"), "{error}");
+            let (state, losses, reason) = health(&engine);
+            assert_eq!((state, losses), (HealthState::Degraded, 1), "{reason}");
+            let mut next = plan.session(1).expect("a session on another device");
+            next.push(&[&samples], &mut output).expect("it runs");
+            next.finish(&mut output).expect("to its end");
+            assert!(engine.compile(&graph).is_ok(), "and so do new plans");
+        }
+    }
+}
+
+#[test]
+fn a_lost_device_is_no_reason_not_to_compile() {
+    let samples = noise(256 * 8, 5);
+    for graph in [filtered(), denoised()] {
+        let engine = open(DeviceChoice::Cpu, FaultPlan::new().at_compiling(0));
+        let plan = engine.compile(&graph).expect("it compiles");
+        let (state, losses, reason) = health(&engine);
+        assert_eq!((state, losses), (HealthState::Degraded, 1), "{reason}");
+        plan.run(&[&samples], 1).expect("it runs");
+        assert_eq!(health(&engine).1, 1, "nothing else was lost");
+    }
 }
 
 #[test]

@@ -115,3 +115,112 @@ fn streams_that_have_no_room_are_refused_and_the_others_go_on() {
         assert_eq!(first.pull_all(&mut all, Duration::from_secs(60)).expect("and comes out"), 64 * 300, "{name}");
     }
 }
+
+/// Buffers for 2048 frames at once: two such plans do not fit into the budget below.
+fn wide() -> PlanOptions {
+    PlanOptions { buckets: vec![16, 2048], ..PlanOptions::default() }
+}
+
+#[test]
+fn plans_that_do_not_fit_together_take_turns() {
+    for name in adapter_names() {
+        let engine = with_budget(name, None);
+        let samples = noise(1024 * 3000, 4);
+        let expected = engine.compile_with(&filtered(), &wide()).expect("it compiles").run(&[&samples], 1);
+        let expected = expected.expect("it runs").dense("clean").expect("its output").to_vec();
+        let one = engine.compile_with(&filtered(), &wide()).expect("it compiles").report().buffer_bytes;
+
+        let engine = with_budget(name, Some(one + one / 2));
+        let plans = [0; 3].map(|_| engine.compile_with(&filtered(), &wide()).expect("it fits by itself"));
+        // From threads of their own, so that one wants room while others are in flight.
+        std::thread::scope(|scope| {
+            for plan in &plans {
+                scope.spawn(|| {
+                    for _ in 0..3 {
+                        let output = plan.run(&[&samples], 1).expect("there is room in turn");
+                        assert!(output.dense("clean").expect("its output") == expected, "{name}: the same samples");
+                    }
+                });
+            }
+        });
+        let memory = memory(&engine);
+        assert!(memory.most_bytes <= one + one / 2, "{name}: {memory:?}");
+        assert!(memory.evicted > 2, "{name}: {memory:?}");
+    }
+}
+
+#[test]
+fn sleep_frees_the_device_and_signals_go_on_as_if_it_had_not_been() {
+    for name in adapter_names() {
+        let run = |sleeps: bool| {
+            let engine = with_budget(name, None);
+            let small = PlanOptions { buckets: vec![16], ..PlanOptions::default() };
+            let plan = engine.compile_with(&denoised(), &small).expect("it compiles");
+            let mut session = plan.session(3).expect("a session");
+            let options = StreamOptions { channels: 2, qos: Qos::High, ..StreamOptions::default() };
+            let mut stream = engine.open_stream(&plan, options).expect("a stream");
+            let (mut from_session, mut from_stream) = (Vec::new(), Vec::new());
+            let mut awake = 0;
+            for part in 0..4 {
+                let mut output = RunOutput::default();
+                session.push(&[&noise(3 * 256 * 8, 10 + part)], &mut output).expect("it goes on");
+                from_session.extend_from_slice(output.dense("clean").expect("its output"));
+                stream.push(&noise(2 * 256 * 8, 20 + part)).expect("it goes on");
+                let mut pulled = vec![0.0; 2 * 256 * 8];
+                // All that can have come out by now, so that nothing is in flight.
+                let due = (2 * 256 * (8 * (part as usize + 1) - plan.latency_frames())) - from_stream.len();
+                let got = stream.pull_all(&mut pulled[..due], Duration::from_secs(60)).expect("it comes out");
+                from_stream.extend_from_slice(&pulled[..got]);
+                if sleeps {
+                    let before = memory(&engine).used_bytes;
+                    awake = awake.max(before);
+                    let freed = until_all_sleeps(&engine);
+                    assert_eq!((freed, memory(&engine).used_bytes), (before, 0), "{name}: everything left");
+                    if part % 2 == 0 {
+                        engine.wake().expect("there is room");
+                        assert_eq!(memory(&engine).used_bytes, awake, "{name}: everything is back");
+                    }
+                }
+            }
+            (from_session, from_stream)
+        };
+        assert!(run(true) == run(false), "{name}: to the bit");
+    }
+    assert_eq!(open(DeviceChoice::Cpu).sleep().expect("it may"), 0, "the CPU has nothing to free");
+}
+
+/// A stream's last batch may not have ended when its samples are out.
+fn until_all_sleeps(engine: &Engine) -> u64 {
+    let start = std::time::Instant::now();
+    let mut freed = 0;
+    while memory(engine).used_bytes > 0 && start.elapsed() < Duration::from_secs(30) {
+        freed += engine.sleep().expect("it can be read back");
+    }
+    freed
+}
+
+#[test]
+fn who_wakes_without_room_is_told_and_can_try_again() {
+    for name in adapter_names() {
+        let engine = with_budget(name, Some(24 << 20));
+        let small = PlanOptions { buckets: vec![16], ..PlanOptions::default() };
+        let plan = engine.compile_with(&denoised(), &small).expect("it fits");
+        let mut session = plan.session(100).expect("it fits");
+        let mut twin = plan.session(100).expect("it fits, too");
+        let (frames, mut output, mut expected) = (noise(100 * 256 * 4, 5), RunOutput::default(), RunOutput::default());
+        session.push(&[&frames], &mut output).expect("it runs");
+        twin.push(&[&frames], &mut expected).expect("it runs");
+        drop(twin);
+        assert!(engine.sleep().expect("it can be read back") > 0, "{name}");
+        let mut others = Vec::new();
+        while let Ok(other) = plan.session(1) {
+            others.push(other);
+            assert!(others.len() < 1000, "{name}: the budget should end this");
+        }
+        assert!(matches!(engine.wake(), Err(Error::OutOfMemory { .. })), "{name}");
+        assert!(matches!(session.push(&[&frames], &mut output), Err(Error::OutOfMemory { .. })), "{name}");
+        drop(others);
+        session.push(&[&frames], &mut output).expect("there is room again");
+        assert!(output.dense("clean").is_some_and(|clean| !clean.is_empty()), "{name}: it went on");
+    }
+}

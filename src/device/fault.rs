@@ -50,6 +50,7 @@ pub enum Fault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
+    lost_in_compiling: Option<u64>,
     refusals: u32,
 }
 
@@ -66,6 +67,14 @@ impl FaultPlan {
         self
     }
 
+    /// The device is lost before it compiles; such compilations are counted from 0: one for each command queue, two where
+    /// there is a denoiser with a gate or a filter around it.
+    #[must_use]
+    pub fn at_compiling(mut self, compilation: u64) -> Self {
+        self.lost_in_compiling = Some(compilation);
+        self
+    }
+
     /// The driver refuses to open so many devices in place of lost ones.
     #[must_use]
     pub fn refuse_to_open(mut self, devices: u32) -> Self {
@@ -79,7 +88,9 @@ impl FaultPlan {
             return device;
         }
         let faults = Mutex::new(self.faults.clone());
-        let state = State { runs: AtomicU64::new(0), faults, refusals: AtomicU32::new(self.refusals) };
+        let refusals = AtomicU32::new(self.refusals);
+        let (runs, compiled, lost_in_compiling) = (AtomicU64::new(0), AtomicU64::new(0), self.lost_in_compiling);
+        let state = State { runs, faults, compiled, lost_in_compiling, refusals };
         Arc::new(FaultyDevice { device, state: Arc::new(state), is_lost: Arc::default() })
     }
 }
@@ -88,6 +99,8 @@ impl FaultPlan {
 struct State {
     runs: AtomicU64,
     faults: Mutex<BTreeMap<u64, Fault>>,
+    compiled: AtomicU64,
+    lost_in_compiling: Option<u64>,
     refusals: AtomicU32,
 }
 
@@ -159,11 +172,24 @@ impl Device for FaultyDevice {
         self.device.memory()
     }
 
+    fn sleep(&self) -> Result<u64> {
+        self.check()?;
+        self.device.sleep()
+    }
+
+    fn wake(&self) -> Result<()> {
+        self.check()?;
+        self.device.wake()
+    }
+
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         self.device.handles()
     }
 
     fn prepare(&self, recording: Arc<Recording>, options: &PlanOptions) -> Result<Box<dyn PreparedPlan>> {
+        if self.state.lost_in_compiling == Some(self.state.compiled.fetch_add(1, Ordering::Relaxed)) {
+            self.is_lost.store(true, Ordering::Release);
+        }
         self.check()?;
         Ok(Box::new(FaultyPlan { plan: self.device.prepare(recording, options)?, device: self.clone() }))
     }

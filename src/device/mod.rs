@@ -45,6 +45,16 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
     /// What its buffers take; none where they are the host's.
     fn memory(&self) -> Option<MemorySnapshot>;
 
+    /// Frees what its buffers take that are not in use, on all command queues of the adapter; returns how much that was.
+    fn sleep(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Makes again what was freed so.
+    fn wake(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What an app needs to use it directly; none on the CPU.
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)>;
 

@@ -83,7 +83,22 @@ impl Processor {
 
     /// What the buffers of all its devices take; none on the CPU.
     pub(crate) fn memory(&self) -> Option<MemorySnapshot> {
-        self.queue(Qos::Default).as_ref().and_then(|device| device.memory())
+        self.devices().iter().find_map(|device| device.memory())
+    }
+
+    /// Frees what no work in flight uses.
+    pub(crate) fn sleep(&self) -> Result<u64> {
+        self.devices().iter().map(|device| device.sleep()).sum()
+    }
+
+    /// Brings back what was freed so.
+    pub(crate) fn wake(&self) -> Result<()> {
+        self.devices().iter().try_for_each(|device| device.wake())
+    }
+
+    /// Those that are open.
+    fn devices(&self) -> Vec<Arc<dyn Device>> {
+        Qos::ALL.into_iter().filter_map(|qos| self.queue(qos).clone()).collect()
     }
 
     pub(crate) fn health(&self) -> Health {

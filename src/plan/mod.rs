@@ -70,12 +70,19 @@ pub(crate) struct Compiled {
 
 impl Plan {
     pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let main = Arc::new(Compiled::new(&processor.device(Qos::Default)?, graph, options)?);
+        let device = processor.device(Qos::Default)?;
+        let main = match Compiled::new(&device, graph, options) {
+            // Not where it fails otherwise: that may be the graph's own kernels.
+            Err(error @ Error::DeviceLost { .. }) if processor.replace(Qos::Default, &device, &error, false) => {
+                Compiled::new(&processor.device(Qos::Default)?, graph, options)
+            }
+            compiled => compiled,
+        };
         let inner = Inner {
             processor: Arc::clone(processor),
             graph: graph.clone(),
             options: options.clone(),
-            main,
+            main: Arc::new(main?),
             levels: PerQos::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -185,7 +192,7 @@ impl Plan {
     /// # Errors
     /// What the device reports when it has no room for the state.
     pub fn session(&self, channels: usize) -> Result<Session> {
-        Session::new(&self.on(Qos::Default)?, channels)
+        Session::open(self, Qos::Default, channels)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Compiled;
 use super::denoising::Denoising;
 use super::frames::FramesSession;
+use super::{Compiled, Plan};
 use crate::error::{Error, Result};
+use crate::qos::Qos;
 use crate::recording::batch::together;
 use crate::recording::results::RunOutput;
 
@@ -14,11 +15,13 @@ use crate::recording::results::RunOutput;
 ///
 /// A push gives back the frames up to the last but [`Plan::latency_frames`](crate::Plan::latency_frames), and `finish` gives the rest. A push that is
 /// refused because of its samples changes nothing: other samples can be pushed in their place. After an error of the
-/// device the session has to be opened anew; where the device is gone, a run of the plan or a job sees to another one
-/// first. (A [`Stream`](crate::Stream) goes on by itself.)
+/// device the session has to be opened anew, and is then on another one; [`Snapshot::health`](crate::Snapshot::health)
+/// says so. (A [`Stream`](crate::Stream) goes on by itself.)
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Compiled>,
+    /// Whose it is, and on which command queue, where nobody else looks after the device.
+    owner: Option<(Plan, Qos)>,
     /// All channels.
     which: Vec<u32>,
     first: FramesSession,
@@ -29,7 +32,24 @@ impl Session {
     pub(crate) fn new(plan: &Arc<Compiled>, channels: usize) -> Result<Self> {
         let first = plan.first.session(channels);
         let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, channels)).transpose()?;
-        Ok(Self { plan: Arc::clone(plan), which: (0..).take(channels).collect(), first, denoising })
+        Ok(Self { plan: Arc::clone(plan), owner: None, which: (0..).take(channels).collect(), first, denoising })
+    }
+
+    /// One that sees to another device when its own fails.
+    pub(crate) fn open(plan: &Plan, qos: Qos, channels: usize) -> Result<Self> {
+        let mut session = None;
+        plan.run_on(qos, |compiled| {
+            session = Some(Self { owner: Some((plan.clone(), qos)), ..Self::new(compiled, channels)? });
+            Ok(())
+        })?;
+        session.ok_or_else(|| Error::setting("the session", "none", "the plan should have opened one"))
+    }
+
+    /// The next session will be on another device, if this one failed.
+    fn see_to(&self, error: &Error) {
+        if let Some((plan, qos)) = &self.owner {
+            plan.goes_on_after(error, *qos, &self.plan, false);
+        }
     }
 
     /// Takes the next frames of every channel, the same number for each, and gives back those that are ready.
@@ -37,13 +57,19 @@ impl Session {
     /// # Errors
     /// As [`Plan::run`](crate::Plan::run); frames are then counted from the start of the session.
     pub fn push(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
-        self.take(inputs, output).inspect_err(|_| output.clear())
+        let taken = self.take(inputs, output);
+        taken.inspect_err(|error| {
+            output.clear();
+            self.see_to(error);
+        })
     }
 
     /// Gives back the frames that were held back, and starts over: what is pushed next is a new signal.
     pub fn finish(&mut self, output: &mut RunOutput) -> Result<()> {
-        self.end(output).inspect_err(|_| output.clear())?;
-        self.denoising.as_mut().map_or(Ok(()), |denoising| denoising.clear(&self.which))
+        let ended = self.end(output).inspect_err(|_| output.clear());
+        let cleared =
+            ended.and_then(|()| self.denoising.as_mut().map_or(Ok(()), |denoising| denoising.clear(&self.which)));
+        cleared.inspect_err(|error| self.see_to(error))
     }
 
     /// Replaces, for one channel, the factors that the outputs of a scaled layer of the denoiser are multiplied by: so one

@@ -76,7 +76,7 @@ impl Lane {
     /// # Errors
     /// As [`Plan::session`].
     pub fn session(&self, plan: &Plan, channels: usize) -> Result<Session> {
-        Session::new(&plan.on(self.id.qos)?, channels)
+        Session::open(plan, self.id.qos, channels)
     }
 }
 

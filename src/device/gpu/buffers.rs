@@ -3,18 +3,17 @@
 //! Data goes up through mapped staging buffers and comes back through mapped readback buffers; both stay for the life
 //! of the plan. What is in a buffer past the frames of the current batch is garbage from earlier ones.
 
+use super::bucket::Kernels;
+use super::gate;
 use super::memory::{Allocator, Reservation};
-use super::pipeline::{Pipeline, bind};
-use super::{Shared, gate};
+use super::pipeline::bind;
+use super::plan::IN_FLIGHT;
 use crate::error::Result;
-use crate::recording::{Operand, Place, Recording, Step, Unit};
+use crate::recording::{Operand, Place, Step, Unit};
 
-/// Buffers for at most `units` live frames.
+/// Buffers for some number of live frames.
 #[derive(Debug)]
 pub(super) struct BufferSet {
-    pub(super) units: usize,
-    /// Frames of input that fit: live ones and neighbours that are not.
-    pub(super) slots: usize,
     pub(super) inputs: Vec<Upload>,
     /// The number of live frames, then the units.
     pub(super) control: Upload,
@@ -25,7 +24,27 @@ pub(super) struct BufferSet {
     /// For each place of an output: on the device, and where it is read back.
     pub(super) outputs: Vec<(wgpu::Buffer, wgpu::Buffer)>,
     pub(super) gate: Option<gate::GateBuffers>,
-    pub(super) reservation: Reservation,
+}
+
+/// A set for every submission in flight, made at once.
+#[derive(Debug)]
+pub(super) struct BufferSets {
+    pub(super) each: Vec<BufferSet>,
+    reservation: Reservation,
+}
+
+impl BufferSets {
+    /// Sets for at most `units` live frames, and `slots` frames of input.
+    pub(super) fn new(kernels: &Kernels, units: usize, slots: usize) -> Result<Self> {
+        let (each, reservation) = kernels.shared.allocate("allocating its buffers", |allocator| {
+            (0..IN_FLIGHT).map(|_| BufferSet::new(allocator, kernels, units, slots)).collect()
+        })?;
+        Ok(Self { each, reservation })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.reservation.bytes()
+    }
 }
 
 /// A device buffer with the staging buffer through which it is filled.
@@ -57,28 +76,8 @@ fn frame_bytes(floats: usize, frames: usize) -> u64 {
 }
 
 impl BufferSet {
-    pub(super) fn new(
-        shared: &Shared,
-        recording: &Recording,
-        pipelines: &[Pipeline],
-        gate_pipelines: Option<&gate::GatePipelines>,
-        units: usize,
-        slots: usize,
-    ) -> Result<Self> {
-        let (set, reservation) = shared.allocate("allocating its buffers", |allocator| {
-            Self::make(allocator, recording, pipelines, gate_pipelines, units, slots)
-        })?;
-        Ok(Self { reservation, ..set })
-    }
-
-    fn make(
-        allocator: &Allocator<'_>,
-        recording: &Recording,
-        pipelines: &[Pipeline],
-        gate_pipelines: Option<&gate::GatePipelines>,
-        units: usize,
-        slots: usize,
-    ) -> Self {
+    fn new(allocator: &Allocator<'_>, kernels: &Kernels, units: usize, slots: usize) -> Self {
+        let Kernels { recording, pipelines, gate_pipelines, .. } = kernels;
         use wgpu::BufferUsages as Usage;
         let inputs: Vec<Upload> = recording
             .inputs
@@ -133,22 +132,11 @@ impl BufferSet {
                 .chain(step.results.iter().map(|result| place(*result)));
             bind_groups.push(bind(allocator.device, &step.node, &pipeline.layout, bound));
         }
-        let gate = gate_pipelines.zip(recording.gate.as_ref()).map(|(pipelines, step)| {
+        let gate = gate_pipelines.as_ref().zip(recording.gate.as_ref()).map(|(pipelines, step)| {
             let samples = &inputs[step.input].target;
             gate::GateBuffers::new(allocator, pipelines, recording, samples, &unit_list, slots)
         });
-        Self {
-            units,
-            slots,
-            inputs,
-            control,
-            unit_list,
-            params,
-            bind_groups,
-            outputs,
-            gate,
-            reservation: Reservation::default(),
-        }
+        Self { inputs, control, unit_list, params, bind_groups, outputs, gate }
     }
 }
 

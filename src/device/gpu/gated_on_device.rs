@@ -70,7 +70,7 @@ impl GpuPlan {
     pub(super) fn run_gated_on_device(&mut self, batch: &Batch<'_>, mut chunks: Vec<Chunk<'_>>) -> Result<()> {
         let largest = self.buckets.len() - 1;
         // A piece lists at most as many live frames as it has frames.
-        let slots = self.buckets[largest][0].units;
+        let slots = self.buckets[largest].units;
         let mut known = Known {
             states: (0..batch.channels)
                 .map(|channel| {
@@ -82,7 +82,7 @@ impl GpuPlan {
                 .collect(),
             since_loud: (0..batch.channels).map(|channel| batch.since_loud(channel)).collect(),
         };
-        let mut results = vec![Vec::new(); self.buckets[largest][0].outputs.len()];
+        let mut results = vec![Vec::new(); self.buckets[largest].sets()?.each[0].outputs.len()];
         for piece in device_pieces(batch, slots) {
             self.gate_piece(batch, &piece, &mut known, &mut results)?;
         }
@@ -121,7 +121,8 @@ impl GpuPlan {
         let slots: Vec<(usize, usize)> =
             piece.channels.clone().flat_map(|channel| piece.rows.clone().map(move |row| (channel, row))).collect();
         let bucket = self.bucket(slots.len(), slots.len());
-        let buffers = &self.buckets[bucket][0];
+        let sets = self.buckets[bucket].sets()?;
+        let buffers = &sets.each[0];
         let Some(gate) = &buffers.gate else {
             return Err(self.shared.error("gating", "the plan was compiled for the host's gate"));
         };
@@ -203,7 +204,7 @@ impl GpuPlan {
         gate: &gate::GateBuffers,
         frames: usize,
     ) -> Result<()> {
-        let Some(pipelines) = &self.gate_pipelines else {
+        let Some(pipelines) = &self.kernels.gate_pipelines else {
             return Err(self.shared.error("gating", "the plan was compiled for the host's gate"));
         };
         {
@@ -221,7 +222,7 @@ impl GpuPlan {
         }
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         for (index, bind_group) in buffers.bind_groups.iter().enumerate() {
-            pass.set_pipeline(&self.pipelines[index].pipeline);
+            pass.set_pipeline(&self.kernels.pipelines[index].pipeline);
             pass.set_bind_group(0, bind_group, &[]);
             pass.dispatch_workgroups_indirect(&gate.arguments, index as u64 * gate::ARGUMENTS_BYTES);
         }

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::buffers::BufferSet;
+use super::buffers::{BufferSet, BufferSets};
 use super::plan::{GpuPlan, IN_FLIGHT, WIDEST_DISPATCH, index_word};
 use super::rooms::Rooms;
 use crate::device::host::{Gating, LiveRow};
@@ -25,7 +26,7 @@ struct Piece {
 /// A submission that has not been read back.
 struct Flight {
     piece: Range<usize>,
-    bucket: usize,
+    sets: Arc<BufferSets>,
     set: usize,
     submission: wgpu::SubmissionIndex,
 }
@@ -69,7 +70,7 @@ impl GpuPlan {
         let mut done = 0;
         let mut turn = 0;
         while done < live.len() {
-            let largest = &self.buckets[self.buckets.len() - 1][0];
+            let largest = &self.buckets[self.buckets.len() - 1];
             let piece = next_piece(&live, done, largest.units, largest.slots);
             done = piece.units.end;
             if flights.len() == IN_FLIGHT
@@ -77,7 +78,16 @@ impl GpuPlan {
             {
                 self.land(&flight, &mut rooms)?;
             }
-            flights.push_back(self.submit(batch, &piece, turn % IN_FLIGHT)?);
+            let bucket = self.bucket(piece.list.len(), piece.slots.len());
+            let sets = match self.buckets[bucket].sets_if_here() {
+                Some(sets) => sets,
+                None => {
+                    // Whoever waits for memory must not hold any.
+                    flights.drain(..).try_for_each(|flight| self.land(&flight, &mut rooms))?;
+                    self.buckets[bucket].sets()?
+                }
+            };
+            flights.push_back(self.submit(batch, &piece, sets, turn % IN_FLIGHT)?);
             turn += 1;
         }
         for flight in flights {
@@ -101,10 +111,9 @@ impl GpuPlan {
         Ok(lives)
     }
 
-    fn submit(&mut self, batch: &Batch<'_>, piece: &Piece, set: usize) -> Result<Flight> {
+    fn submit(&mut self, batch: &Batch<'_>, piece: &Piece, sets: Arc<BufferSets>, set: usize) -> Result<Flight> {
         let start = Instant::now();
-        let bucket = self.bucket(piece.list.len(), piece.slots.len());
-        let buffers = &self.buckets[bucket][set];
+        let buffers = &sets.each[set];
         let mut encoder = self.encoder();
         self.stage_frames(&mut encoder, buffers, batch, &piece.slots)?;
         self.stage_control(&mut encoder, buffers, &piece.list)?;
@@ -112,7 +121,7 @@ impl GpuPlan {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (index, step) in self.recording.steps.iter().enumerate() {
-                pass.set_pipeline(&self.pipelines[index].pipeline);
+                pass.set_pipeline(&self.kernels.pipelines[index].pipeline);
                 pass.set_bind_group(0, &buffers.bind_groups[index], &[]);
                 let items = index_word(live) * step.kernel.items_per_frame;
                 let workgroups = items.div_ceil(step.kernel.items_per_workgroup);
@@ -123,7 +132,7 @@ impl GpuPlan {
         let submission = self.shared.queue.submit([encoder.finish()]);
         self.map_again(buffers, live);
         self.times.upload += start.elapsed();
-        Ok(Flight { piece: piece.units.clone(), bucket, set, submission })
+        Ok(Flight { piece: piece.units.clone(), sets, set, submission })
     }
 
     fn land(&mut self, flight: &Flight, rooms: &mut Rooms<'_>) -> Result<()> {
@@ -131,7 +140,7 @@ impl GpuPlan {
         self.shared.wait(&flight.submission, "running its kernels")?;
         self.times.compute += start.elapsed();
         let start = Instant::now();
-        let buffers = &self.buckets[flight.bucket][flight.set];
+        let buffers = &flight.sets.each[flight.set];
         self.read_back(buffers, flight.piece.clone(), rooms)?;
         self.times.readback += start.elapsed();
         Ok(())

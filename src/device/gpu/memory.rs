@@ -1,9 +1,13 @@
 //! The memory of a wgpu device: what its buffers take, and what they may. A driver that runs out of memory fails in many
 //! ways, and some never say so; a budget refuses before that.
+//!
+//! Buffers that hold nothing of worth between two runs are residents: where room is wanted, those leave that were used
+//! least recently, and they are made anew when they are used again.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use crate::error::{Error, Result};
@@ -15,11 +19,119 @@ pub(crate) struct Memory {
     budget: Option<u64>,
     used: AtomicU64,
     most: AtomicU64,
+    /// Held while buffers are made, so that what others take for a moment, and give back when it is not enough, is in
+    /// nobody's way.
+    allocating: Mutex<()>,
+    residents: Mutex<Vec<Weak<dyn Resident>>>,
+    /// Counts uses, so that the least recent one can be told.
+    turns: AtomicU64,
+    evicted: AtomicU64,
+}
+
+/// Buffers that can leave the device while they are not in use. No call may wait for a run.
+pub(super) trait Resident: Send + Sync + std::fmt::Debug {
+    /// The turn in which it was used last.
+    fn last_used(&self) -> u64;
+
+    /// What it takes that could be made anew.
+    fn held(&self) -> Held;
+
+    /// Gives that up, unless it is in use.
+    fn evict(&self) {}
+
+    /// Gives up everything, unless it is in use: what could not be made anew is copied to the host first.
+    fn sleep(&self) -> Result<()>;
+
+    /// Brings back what went to sleep.
+    fn wake(&self) -> Result<()>;
+}
+
+/// Bytes that a resident could give up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    /// Now.
+    pub(super) idle: u64,
+    /// When the run that uses them is over.
+    pub(super) in_use: u64,
+}
+
+impl Held {
+    /// It is just being made.
+    pub(super) const UNKNOWN: Self = Self { idle: 0, in_use: u64::MAX };
+}
+
+/// What became of a wish for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Made,
+    /// When runs are over, there may be.
+    Later,
+    Never,
 }
 
 impl Memory {
     pub(crate) fn new(budget: Option<u64>) -> Arc<Self> {
         Arc::new(Self { budget, ..Self::default() })
+    }
+
+    /// The mark of a use that happens now.
+    pub(super) fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn add(&self, resident: Weak<dyn Resident>) {
+        let mut residents = self.residents.lock().unwrap_or_else(PoisonError::into_inner);
+        residents.retain(|resident| resident.strong_count() > 0);
+        residents.push(resident);
+    }
+
+    fn residents(&self) -> Vec<Arc<dyn Resident>> {
+        let residents = self.residents.lock().unwrap_or_else(PoisonError::into_inner);
+        residents.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Sends away what was used least recently, until there is room for so many bytes. Nothing leaves when that could not
+    /// be enough; without a budget, that is when there is nothing to send away.
+    fn make_room(&self, bytes: u64) -> Room {
+        let mut residents: Vec<_> =
+            self.residents().into_iter().map(|one| (one.last_used(), one.held(), one)).collect();
+        residents.sort_by_key(|(last_used, ..)| *last_used);
+        let sum =
+            |of: fn(&Held) -> u64| residents.iter().fold(0, |sum: u64, (_, held, _)| sum.saturating_add(of(held)));
+        let (idle, in_use) = (sum(|held| held.idle), sum(|held| held.in_use));
+        let used = self.used.load(Ordering::Relaxed);
+        let target = match self.budget {
+            Some(budget) => budget.checked_sub(bytes),
+            None => (idle > 0).then(|| used.saturating_sub(bytes)),
+        };
+        let Some(target) = target.filter(|target| used.saturating_sub(in_use.saturating_add(idle)) <= *target) else {
+            return Room::Never;
+        };
+        for (_, _, resident) in residents.into_iter().filter(|(_, held, _)| held.idle > 0) {
+            let before = self.used.load(Ordering::Relaxed);
+            if before <= target {
+                break;
+            }
+            resident.evict();
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.used.load(Ordering::Relaxed) <= target { Room::Made } else { Room::Later }
+    }
+
+    /// Sends away everything that is not in use; returns how many bytes that was.
+    pub(super) fn sleep(&self) -> Result<u64> {
+        let before = self.used.load(Ordering::Relaxed);
+        let mut residents = self.residents();
+        // What can be made anew goes first: then there is room to read back the rest.
+        residents.sort_by_key(|resident| resident.held().idle == 0);
+        // All of them, even when one fails.
+        let slept: Vec<Result<()>> = residents.iter().map(|resident| resident.sleep()).collect();
+        slept.into_iter().collect::<Result<()>>()?;
+        Ok(before.saturating_sub(self.used.load(Ordering::Relaxed)))
+    }
+
+    pub(super) fn wake(&self) -> Result<()> {
+        self.residents().iter().try_for_each(|resident| resident.wake())
     }
 
     /// False where that would be more than the budget.
@@ -38,7 +150,8 @@ impl Memory {
         let used_bytes = self.used.load(Ordering::Relaxed);
         let pressure = self.budget.map(|budget| used_bytes as f64 / budget.max(1) as f64);
         let most_bytes = self.most.load(Ordering::Relaxed);
-        MemorySnapshot { used_bytes, most_bytes, budget_bytes: self.budget, pressure }
+        let evicted = self.evicted.load(Ordering::Relaxed);
+        MemorySnapshot { used_bytes, most_bytes, budget_bytes: self.budget, pressure, evicted }
     }
 }
 
@@ -106,27 +219,54 @@ impl Allocator<'_> {
     }
 }
 
+/// How often a driver may say that it has no memory, before it is believed.
+const MOST_FAILURES: u32 = 3;
+/// How long to wait for room that runs of others take, which are over within moments.
+const LONGEST_WAIT_FOR_ROOM: Duration = Duration::from_secs(10);
+
 impl Shared {
-    /// Runs `make`, which creates buffers, within the budget, and catches what goes wrong there.
+    /// Runs `make`, which creates buffers, within the budget, and catches what goes wrong there. Where there is no room,
+    /// residents are sent away for it; where those are in use, it waits for them, so the caller may not use any itself.
     pub(super) fn allocate<T>(
         &self,
         action: &'static str,
-        make: impl FnOnce(&Allocator<'_>) -> T,
+        make: impl Fn(&Allocator<'_>) -> T,
     ) -> Result<(T, Reservation)> {
-        let (taken, refused) = (Cell::new(0), Cell::new(None));
-        let allocator = Allocator { device: &self.device, memory: &self.memory, taken, refused };
-        let made = self.create(action, || make(&allocator));
-        let reservation = Reservation { memory: Some(Arc::clone(&self.memory)), bytes: allocator.taken.get() };
-        match allocator.refused.get() {
-            None => Ok((made?, reservation)),
-            Some(refused) => {
-                drop(made);
-                let used = self.memory.used.load(Ordering::Relaxed) - reservation.bytes;
-                let budget = self.memory.budget.unwrap_or(u64::MAX);
-                let wanted = refused + reservation.bytes;
-                let reason = format!("{wanted} bytes are wanted, {used} are in use, and the budget is {budget}");
-                Err(Error::OutOfMemory { device: self.name.clone(), action, reason })
+        let start = Instant::now();
+        let mut failures = 0;
+        loop {
+            let alone = self.memory.allocating.lock().unwrap_or_else(PoisonError::into_inner);
+            let (taken, refused) = (Cell::new(0), Cell::new(None));
+            let allocator = Allocator { device: &self.device, memory: &self.memory, taken, refused };
+            let made = self.create(action, || make(&allocator));
+            let reservation = Reservation { memory: Some(Arc::clone(&self.memory)), bytes: allocator.taken.get() };
+            let refused = allocator.refused.get();
+            let error = match (made, refused) {
+                (Ok(made), None) => return Ok((made, reservation)),
+                (Err(error @ Error::OutOfMemory { .. }), None) if failures < MOST_FAILURES => error,
+                (Err(error), None) => return Err(error),
+                (_, Some(refused)) => self.over_budget(action, &reservation, refused),
+            };
+            failures += u32::from(refused.is_none());
+            let wanted = refused.unwrap_or(0) + reservation.bytes;
+            drop(reservation);
+            let room = self.memory.make_room(wanted);
+            drop(alone);
+            match room {
+                Room::Made => {}
+                Room::Later if start.elapsed() < LONGEST_WAIT_FOR_ROOM => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Room::Later | Room::Never => return Err(error),
             }
         }
+    }
+
+    fn over_budget(&self, action: &'static str, reservation: &Reservation, refused: u64) -> Error {
+        let used = self.memory.used.load(Ordering::Relaxed).saturating_sub(reservation.bytes);
+        let budget = self.memory.budget.unwrap_or(u64::MAX);
+        let wanted = refused + reservation.bytes;
+        let reason = format!("{wanted} bytes are wanted, {used} are in use, and the budget is {budget}");
+        Error::OutOfMemory { device: self.name.clone(), action, reason }
     }
 }

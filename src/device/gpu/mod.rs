@@ -4,7 +4,10 @@
 //! open -> GpuDevice --prepare--> GpuPlan: pipelines, then for each bucket a ring of buffer sets
 //!                                  run:   pieces of a batch, up to two in flight
 //!                  --open_network--> GpuNetwork: a denoiser with the state of its channels
+//!       buffers that are not in use can leave and come back: buckets of plans, rows of networks, and for a sleep all
 //! ```
+
+mod bucket;
 
 mod buffers;
 
@@ -53,7 +56,6 @@ pub(crate) struct GpuDevice {
     cache: PipelineCacheDir,
     host: HostPool,
     shared: Arc<Shared>,
-    tables: network::TableCache,
 }
 
 /// What the device and its plans hold together.
@@ -67,6 +69,7 @@ struct Shared {
     polling: Mutex<()>,
     pipelines: pipeline::Pipelines,
     memory: Arc<Memory>,
+    tables: network::TableCache,
 }
 
 /// What the driver reported outside of a call: after a loss, creating and submitting silently do nothing, so nobody
@@ -115,9 +118,10 @@ impl GpuDevice {
         });
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
         let (name, polling, memory) = (info.name.clone(), Mutex::new(()), Arc::clone(memory));
-        let shared = Shared { name, device, queue, faults, polling, pipelines, memory };
+        let tables = network::TableCache::default();
+        let shared = Shared { name, device, queue, faults, polling, pipelines, memory, tables };
         let (adapter, cache, shared) = (adapter.clone(), cache.clone(), Arc::new(shared));
-        Ok(Self { info, adapter, cache, host, shared, tables: network::TableCache::default() })
+        Ok(Self { info, adapter, cache, host, shared })
     }
 }
 
@@ -165,6 +169,14 @@ impl Device for GpuDevice {
         Some(self.shared.memory.snapshot())
     }
 
+    fn sleep(&self) -> Result<u64> {
+        self.shared.memory.sleep()
+    }
+
+    fn wake(&self) -> Result<()> {
+        self.shared.memory.wake()
+    }
+
     fn handles(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         Some((&self.shared.device, &self.shared.queue))
     }
@@ -176,7 +188,7 @@ impl Device for GpuDevice {
     fn open_network(&self, model: &Arc<Model>, channels: usize, options: &NetworkOptions) -> Result<Box<dyn Network>> {
         let bounds = network::Bounds::of(&self.shared.device, self.info.kind);
         let shared = Arc::clone(&self.shared);
-        Ok(Box::new(network::GpuNetwork::open(shared, &self.tables, model, channels, *options, bounds)?))
+        Ok(Box::new(network::ResidentNetwork::open(shared, model, channels, *options, bounds)?))
     }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::bucket::{Bucket, Kernels};
 use super::buffers::{BufferSet, CONTROL_HEADER_BYTES};
 use super::gate::{self, GatePipelines};
-use super::pipeline::{Binding, Pipeline, PipelineRequest};
+use super::pipeline::{Binding, PipelineRequest};
 use crate::device::host::HostPool;
 use crate::device::{CompileReport, GatePlacement, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
@@ -33,14 +34,11 @@ pub(super) struct GpuPlan {
     pub(super) host: HostPool,
     pub(super) recording: Arc<Recording>,
     pub(super) gate_on: GatePlacement,
-    pub(super) pipelines: Vec<Pipeline>,
-    pub(super) gate_pipelines: Option<GatePipelines>,
-    /// By size; each has one set for every submission in flight.
-    pub(super) buckets: Vec<Vec<BufferSet>>,
+    pub(super) kernels: Arc<Kernels>,
+    /// By size.
+    pub(super) buckets: Vec<Bucket>,
     pub(super) report: CompileReport,
     pub(super) times: Times,
-    /// A failed run leaves submissions and mappings in an unknown state.
-    pub(super) broken: bool,
 }
 
 #[derive(Debug, Default)]
@@ -96,17 +94,17 @@ impl GpuPlan {
             report.pipelines_built += gate.built;
             report.pipelines_reused += 2 - gate.built;
         }
+        let kernels =
+            Kernels { shared: Arc::clone(&shared), recording: Arc::clone(&recording), pipelines, gate_pipelines };
         let mut plan = Self {
             shared,
             host,
             recording,
             gate_on: if gates { GatePlacement::Device } else { GatePlacement::Host },
-            pipelines,
-            gate_pipelines,
+            kernels: Arc::new(kernels),
             buckets: Vec::new(),
             report,
             times: Times::default(),
-            broken: false,
         };
         plan.make_buckets(&options.buckets)?;
         plan.warm_up()?;
@@ -132,29 +130,26 @@ impl GpuPlan {
         for units in sizes {
             // A frame comes with its neighbours; side by side they are shared, far apart they are not.
             let slots = if self.recording.looks_at_neighbours { 2 * units + 2 } else { units };
-            let sets = (0..IN_FLIGHT).map(|_| {
-                let gate = self.gate_pipelines.as_ref();
-                BufferSet::new(&self.shared, &self.recording, &self.pipelines, gate, units, slots)
-            });
-            let sets = sets.collect::<Result<Vec<_>>>()?;
-            self.report.buffer_bytes += sets.iter().map(|set| set.reservation.bytes()).sum::<u64>();
-            self.buckets.push(sets);
+            let bucket = Bucket::new(&self.kernels, units, slots)?;
+            self.report.buffer_bytes += bucket.bytes;
+            self.buckets.push(bucket);
         }
         Ok(())
     }
 
     /// Drivers compile when a pipeline first runs: so each runs once, for no frames.
     fn warm_up(&self) -> Result<()> {
-        let set = &self.buckets[0][0];
+        let sets = self.buckets[0].sets()?;
+        let set = &sets.each[0];
         let mut encoder = self.encoder();
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for (pipeline, bind_group) in self.pipelines.iter().zip(&set.bind_groups) {
+            for (pipeline, bind_group) in self.kernels.pipelines.iter().zip(&set.bind_groups) {
                 pass.set_pipeline(&pipeline.pipeline);
                 pass.set_bind_group(0, bind_group, &[]);
                 pass.dispatch_workgroups(1, 1, 1);
             }
-            if let (Some(pipelines), Some(gate)) = (&self.gate_pipelines, &set.gate) {
+            if let (Some(pipelines), Some(gate)) = (&self.kernels.gate_pipelines, &set.gate) {
                 pass.set_bind_group(0, &gate.bind_group, &[]);
                 pass.set_pipeline(&pipelines.max_abs.pipeline);
                 pass.dispatch_workgroups(1, 1, 1);
@@ -172,7 +167,7 @@ impl GpuPlan {
 
     /// The smallest bucket for that many live frames and slots, else the largest.
     pub(super) fn bucket(&self, units: usize, slots: usize) -> usize {
-        let fits = |sets: &Vec<BufferSet>| sets[0].units >= units && sets[0].slots >= slots;
+        let fits = |bucket: &Bucket| bucket.units >= units && bucket.slots >= slots;
         self.buckets.iter().position(fits).unwrap_or(self.buckets.len() - 1)
     }
 
@@ -191,17 +186,17 @@ impl GpuPlan {
 
 impl PreparedPlan for GpuPlan {
     fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
-        if self.broken {
-            return Err(self.shared.error("running a plan", "an earlier run of it failed; compile the graph again"));
-        }
         self.times = Times::default();
         output.prepare(&self.recording, batch, CHUNK_FRAMES);
         let run = match self.gate_on {
             GatePlacement::Host => self.run_gated_on_host(batch, output.chunks()),
             GatePlacement::Device => self.run_gated_on_device(batch, output.chunks()),
         };
-        // Bad samples are found before anything is submitted, or after everything has come back.
-        self.broken = matches!(run, Err(Error::Device { .. } | Error::DeviceLost { .. }));
+        // Bad samples are found before anything is submitted, or after everything has come back. What else fails leaves
+        // submissions and mappings in an unknown state.
+        if matches!(run, Err(Error::Device { .. } | Error::DeviceLost { .. } | Error::OutOfMemory { .. })) {
+            self.buckets.iter().for_each(Bucket::forget);
+        }
         run?;
         output.set_stage_times(self.stage_times());
         Ok(())

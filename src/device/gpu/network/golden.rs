@@ -47,8 +47,7 @@ fn published(shared: &Path) -> [(&'static str, Arc<Model>, f32); 2] {
 
 fn open(device: &GpuDevice, model: &Arc<Model>, channels: usize, options: NetworkOptions) -> GpuNetwork {
     let bounds = Bounds::of(&device.shared.device, device.info.kind);
-    GpuNetwork::open(Arc::clone(&device.shared), &device.tables, model, channels, options, bounds)
-        .expect("the network should open")
+    GpuNetwork::open(Arc::clone(&device.shared), model, channels, options, bounds).expect("the network should open")
 }
 
 /// All recordings through a new network, as channels side by side, each as long as it was.

@@ -45,6 +45,44 @@ impl Bank {
     }
 }
 
+/// What a bank held, place after place in the order of its buffers.
+#[derive(Debug)]
+pub(super) struct SavedBank {
+    channels: usize,
+    bytes: Vec<u8>,
+}
+
+impl Bank {
+    fn copy(&self, channels: usize, network: &GpuNetwork) -> Result<SavedBank> {
+        let len: usize = network.program.per_channel.values().sum();
+        let bytes = words(len * channels);
+        let copied = network.read_back(bytes, |encoder, readback| {
+            let mut to = 0;
+            for (place, len) in &network.program.per_channel {
+                if let Some(buffer) = self.buffers.get(place) {
+                    encoder.copy_buffer_to_buffer(buffer, 0, readback, to, words(len * channels));
+                }
+                to += words(len * channels);
+            }
+        });
+        Ok(SavedBank { channels, bytes: copied? })
+    }
+
+    fn from_saved(shared: &Shared, program: &Program, saved: &SavedBank) -> Result<Self> {
+        let usage = Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC;
+        let (buffers, reservation) = shared.allocate("allocating the state of a denoiser", |allocator| {
+            let mut rest = saved.bytes.as_slice();
+            let places = program.per_channel.iter().map(|(place, len)| {
+                let (here, after) = rest.split_at(len * saved.channels * size_of::<f32>());
+                rest = after;
+                (*place, allocator.filled(&format!("denoise.{place:?}"), here, usage))
+            });
+            places.collect()
+        })?;
+        Ok(Self { buffers, _reservation: reservation })
+    }
+}
+
 /// What goes up and comes back with one submission.
 #[derive(Debug)]
 pub(super) struct Staging {
@@ -90,6 +128,40 @@ impl ControlLayout {
 }
 
 impl GpuNetwork {
+    /// Copies the state of all channels to the host, and gives up everything on the device.
+    pub(super) fn sleep(&mut self) -> Result<()> {
+        if self.broken || self.banks.is_empty() {
+            return Ok(());
+        }
+        self.rows_before = self.rows.capacity;
+        self.rows = RowMemory::empty();
+        let saved: Result<Vec<SavedBank>> = self
+            .banks
+            .iter()
+            .enumerate()
+            .map(|(index, bank)| bank.copy(self.bank_len.min(self.channels - index * self.bank_len), self))
+            .collect();
+        self.asleep = saved?;
+        self.banks.clear();
+        self.tables = None;
+        Ok(())
+    }
+
+    /// Brings everything back to the device; nothing where it was awake.
+    pub(super) fn wake(&mut self) -> Result<()> {
+        if self.tables.is_none() {
+            self.tables = Some(self.shared.tables.get(&self.shared, &self.model, self.precision, &self.program)?);
+        }
+        if !self.asleep.is_empty() {
+            let banks = self.asleep.iter().map(|saved| Bank::from_saved(&self.shared, &self.program, saved));
+            self.banks = banks.collect::<Result<Vec<_>>>()?;
+            self.asleep.clear();
+        }
+        self.grow(self.rows_before)?;
+        self.rows_before = 0;
+        Ok(())
+    }
+
     /// Makes room for that many rows, and warms up the pipelines that pieces of up to that size take.
     pub(super) fn grow(&mut self, rows: usize) -> Result<()> {
         if rows <= self.rows.capacity {
@@ -150,7 +222,7 @@ impl GpuNetwork {
             groups
                 .filter_map(|(index, (operation, layout))| {
                     let find = |place: &Place| match place {
-                        Place::Table(table) => self.tables.buffers.get(*table),
+                        Place::Table(table) => self.tables.as_ref().and_then(|tables| tables.buffers.get(*table)),
                         _ => bank.buffers.get(place).or_else(|| rows.buffers.get(place)),
                     };
                     let bound: Vec<&wgpu::Buffer> =

@@ -11,6 +11,8 @@ mod memory;
 
 mod pieces;
 
+mod resident;
+
 mod run;
 
 mod state;
@@ -32,10 +34,12 @@ use super::pipeline::{Binding, Pipeline, PipelineRequest};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::stage::denoise::model::Model;
-use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState};
+use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState, Precision};
 use crate::stage::denoise::program::{DeviceTraits, Operation, Place, Program};
-use memory::{Bank, RowMemory};
+use memory::{Bank, RowMemory, SavedBank};
+use pieces::Piece;
 
+pub(super) use resident::ResidentNetwork;
 pub(super) use tables::TableCache;
 use tables::Tables;
 
@@ -75,10 +79,18 @@ pub(super) struct GpuNetwork {
     channels: usize,
     /// For each operation, for each of its variants that was asked for.
     pipelines: Vec<Vec<Option<Pipeline>>>,
-    tables: Arc<Tables>,
+    model: Arc<Model>,
+    precision: Precision,
+    /// None while it sleeps.
+    tables: Option<Arc<Tables>>,
     /// Channels in each bank but the last.
     bank_len: usize,
+    /// None while it sleeps.
     banks: Vec<Bank>,
+    /// What was in the banks when it went to sleep.
+    asleep: Vec<SavedBank>,
+    /// Rows that there was memory for then; 0 while it is awake.
+    rows_before: usize,
     /// For each scaled layer, what its factors start with.
     factors: BTreeMap<usize, Vec<f32>>,
     rows: RowMemory,
@@ -99,7 +111,6 @@ impl std::fmt::Debug for GpuNetwork {
 impl GpuNetwork {
     pub(super) fn open(
         shared: Arc<Shared>,
-        cache: &TableCache,
         model: &Arc<Model>,
         channels: usize,
         options: NetworkOptions,
@@ -109,7 +120,7 @@ impl GpuNetwork {
             return Err(Error::setting("the number of channels", channels, "there must be at least one"));
         }
         let program = Program::new(model, options)?;
-        let tables = cache.get(&shared, model, options.precision, &program)?;
+        let tables = shared.tables.get(&shared, model, options.precision, &program)?;
         let largest = program.per_channel.values().max().copied().unwrap_or(1).max(1);
         let bank_len = words_within(bounds.binding_bytes, largest)?.min(channels);
         let banks = (0..channels).step_by(bank_len).map(|first| {
@@ -126,8 +137,23 @@ impl GpuNetwork {
         let factors_of = |tensor: &String| model.tensor(tensor).map_or_else(Vec::new, |tensor| tensor.values.to_vec());
         let factors = program.scaled.iter().map(|(layer, tensor)| (*layer, factors_of(tensor))).collect();
         let broken = false;
-        let mut network =
-            Self { shared, program, bounds, channels, pipelines, tables, bank_len, banks, factors, rows, broken };
+        let mut network = Self {
+            shared,
+            program,
+            bounds,
+            channels,
+            pipelines,
+            model: Arc::clone(model),
+            precision: options.precision,
+            tables: Some(tables),
+            bank_len,
+            banks,
+            asleep: Vec::new(),
+            rows_before: 0,
+            factors,
+            rows,
+            broken,
+        };
         network.grow(channels.clamp(FIRST_ROWS.min(most_rows), most_rows))?;
         Ok(network)
     }
@@ -183,7 +209,10 @@ impl Network for GpuNetwork {
     fn advance(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
         self.check_not_broken()?;
         self.check(call, output)?;
-        let run = self.run(call, output);
+        // Nothing is in disorder when there is no room.
+        let pieces = self.pieces(call);
+        self.grow(pieces.iter().map(Piece::rows).max().unwrap_or(0))?;
+        let run = self.run(call, pieces, output);
         self.broken = run.is_err();
         run
     }

@@ -44,10 +44,14 @@ impl GpuNetwork {
         })
     }
 
-    pub(super) fn run(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
+    /// What a call is cut into.
+    pub(super) fn pieces(&self, call: &Advance<'_>) -> Vec<Piece> {
         let (most_rows, most_hops) = (self.bounds.most_rows, self.program.most_hops);
-        let pieces: Vec<Piece> = cut(call.channels, call.hops, self.bank_len, most_rows, most_hops).collect();
-        self.grow(pieces.iter().map(Piece::rows).max().unwrap_or(0))?;
+        cut(call.channels, call.hops, self.bank_len, most_rows, most_hops).collect()
+    }
+
+    /// Runs them; there is memory for the largest one.
+    pub(super) fn run(&mut self, call: &Advance<'_>, pieces: Vec<Piece>, output: &mut [f32]) -> Result<()> {
         let mut flights: VecDeque<Flight> = VecDeque::new();
         for (turn, piece) in pieces.into_iter().enumerate() {
             if flights.len() == IN_FLIGHT

@@ -22,28 +22,43 @@ impl GpuNetwork {
             return Ok(vec![NetworkState::default(); channels.len()]);
         }
         let bytes = words(len * channels.len());
+        let mut places = Vec::new();
+        for channel in channels {
+            places.push(self.place_of(*channel as usize)?);
+        }
+        let copied = self.read_back(bytes, |encoder, readback| {
+            let mut to = 0;
+            for (bank, index) in places {
+                for (place, len) in &self.program.per_channel {
+                    if let Some(buffer) = bank.buffers.get(place) {
+                        encoder.copy_buffer_to_buffer(buffer, words(index * len), readback, to, words(*len));
+                    }
+                    to += words(*len);
+                }
+            }
+        })?;
+        let all: Vec<f32> = bytemuck::pod_collect_to_vec(&copied);
+        Ok(all.chunks_exact(len).map(|floats| self.named(floats)).collect())
+    }
+
+    /// The bytes that `copy` puts into a buffer of that size.
+    pub(super) fn read_back(
+        &self,
+        bytes: u64,
+        copy: impl FnOnce(&mut wgpu::CommandEncoder, &wgpu::Buffer),
+    ) -> Result<Vec<u8>> {
         let (readback, _reservation) = self.shared.allocate("allocating a readback buffer", |allocator| {
             allocator.buffer("denoise.state.readback", bytes, Usage::MAP_READ | Usage::COPY_DST)
         })?;
         let mut encoder = self.encoder();
-        let mut to = 0;
-        for channel in channels {
-            let (bank, index) = self.place_of(*channel as usize)?;
-            for (place, len) in &self.program.per_channel {
-                if let Some(buffer) = bank.buffers.get(place) {
-                    encoder.copy_buffer_to_buffer(buffer, words(index * len), &readback, to, words(*len));
-                }
-                to += words(*len);
-            }
-        }
+        copy(&mut encoder, &readback);
         let submission = self.shared.queue.submit([encoder.finish()]);
         readback.slice(..bytes).map_async(wgpu::MapMode::Read, |_| {});
         self.shared.wait(&submission, "reading the state of a denoiser")?;
         let view = readback
             .get_mapped_range(..bytes)
             .map_err(|error| self.shared.error("mapping a readback buffer", error))?;
-        let all: &[f32] = bytemuck::cast_slice(&view);
-        Ok(all.chunks_exact(len).map(|floats| self.named(floats)).collect())
+        Ok(view.to_vec())
     }
 
     /// A channel's floats, place after place.
