@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::device::{self, DeviceChoice, DeviceInfo, FaultPlan, PipelineCacheDir, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::isolation::{Isolation, IsolationOptions, IsolationReport};
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
@@ -29,6 +30,8 @@ pub struct EngineOptions {
     /// What would take more is refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory), before the driver sees it.
     /// The `cpu` device has no memory of its own, and no budget.
     pub memory_budget: Option<u64>,
+    /// Cores for the engine's threads, and memory that stays where it is.
+    pub isolation: IsolationOptions,
     /// Faults that the device makes, for tests.
     pub faults: FaultPlan,
 }
@@ -47,6 +50,7 @@ struct Inner {
     processor: Arc<Processor>,
     bounds: Bounds,
     longest_piece: Duration,
+    isolation: Arc<Isolation>,
     lanes: Mutex<Option<Arc<Lanes>>>,
     /// Looks after the streams, once there was one.
     observer: Mutex<Option<Arc<Observer>>>,
@@ -63,8 +67,10 @@ impl Engine {
         let device = device::open(&options.device, options.threads, &options.pipeline_cache, options.memory_budget)?;
         let device = options.faults.around(device);
         let bounds = options.schedule.checked(device.info().kind)?;
+        let isolation = Isolation::new(&options.isolation, &bounds.lanes)?;
         let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
-        let inner = Inner { processor, bounds, longest_piece, lanes: Mutex::new(None), observer: Mutex::new(None) };
+        let (lanes, observer) = (Mutex::new(None), Mutex::new(None));
+        let inner = Inner { processor, bounds, longest_piece, isolation, lanes, observer };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -282,6 +288,17 @@ impl Engine {
         Ok(snapshot)
     }
 
+    /// What came of [`EngineOptions::isolation`]: where threads stay, what memory is locked, and what the system refused.
+    /// It starts the lanes if they have not been; memory counts from the first stream on.
+    ///
+    /// # Errors
+    /// What the device reports when the lanes cannot be started.
+    pub fn isolation(&self) -> Result<IsolationReport> {
+        self.lanes()?;
+        let lanes = self.inner.bounds.lanes.iter().map(|(_, lanes)| lanes).sum();
+        Ok(self.inner.isolation.report(lanes))
+    }
+
     /// Submissions on the device at once: what [`ScheduleOptions::in_flight`] came to.
     pub fn submissions_in_flight(&self) -> usize {
         self.inner.bounds.in_flight
@@ -295,7 +312,7 @@ impl Engine {
     /// Dropping the last clone of an engine aborts too.
     pub fn shutdown(&self, how: ShutDown, grace: Duration) -> usize {
         // Where there are no lanes yet, there never will be: what comes later is refused.
-        let refusing = || Arc::new(Lanes::without_threads(self.inner.bounds).0);
+        let refusing = || Arc::new(Lanes::refusing(self.inner.bounds));
         let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = Arc::clone(lanes.get_or_insert_with(refusing));
         drop(lanes);
@@ -309,7 +326,7 @@ impl Engine {
         if let Some(lanes) = &*lanes {
             return Ok(Arc::clone(lanes));
         }
-        let started = Arc::new(Lanes::start(&inner.processor, inner.bounds, inner.longest_piece)?);
+        let started = Arc::new(Lanes::start(&inner.processor, inner.bounds, inner.longest_piece, &inner.isolation)?);
         *lanes = Some(Arc::clone(&started));
         Ok(started)
     }

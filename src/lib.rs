@@ -79,6 +79,7 @@
 //!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
 //!           format        signal files: WAV, raw, SigMF
 //!           resample      other sample rates than a network's
+//!             isolation     cores for threads, memory that stays
 //!             frame, memory, qos, telemetry, error
 //! ```
 //!
@@ -143,6 +144,8 @@ pub mod train;
 
 mod memory;
 
+mod isolation;
+
 mod telemetry;
 
 mod qos;
@@ -159,7 +162,8 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
 pub use frame::{Domain, Faulty, FrameShape, FrameState, LONGEST_FRAME, Quiet, SHORTEST_FRAME};
 pub use graph::{CustomKernel, Graph, ParamWord};
-pub use memory::{HostBuffer, HugePages};
+pub use isolation::{Cpu, IsolatedThread, IsolationOptions, IsolationReport, LockedMemory, Topology};
+pub use memory::{HostBuffer, HugePages, MemoryTier};
 pub use plan::{Plan, Session};
 pub use qos::{PerQos, Qos};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};

@@ -44,6 +44,21 @@ pub enum HugePages {
     NotAsked,
 }
 
+/// How far memory is sure to be there, the surest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryTier {
+    /// Locked: it stays in physical memory.
+    Locked,
+    /// On huge pages, as far as the system has any, and touched.
+    HugePages,
+    /// Touched, so that it is there now; the system may take it away.
+    Prefaulted,
+    /// As the system gives it: the first touch of a page waits for it.
+    #[default]
+    Plain,
+}
+
 impl HostBuffer {
     /// A buffer of `len` zeros.
     pub fn zeroed(len: usize) -> Self {
@@ -78,6 +93,22 @@ impl HostBuffer {
     /// Whether the system was asked for huge pages, and what it said.
     pub fn huge_pages(&self) -> HugePages {
         self.huge_pages
+    }
+
+    /// Brings the buffer into physical memory, and keeps it there where the system allows it (`ulimit -l`): then nobody
+    /// waits for a page when it is touched first. Growing it later undoes that.
+    pub fn settle(&mut self) -> MemoryTier {
+        #[cfg(unix)]
+        if let Store::Mapped(map) = &self.store
+            && map.lock().is_ok()
+        {
+            return MemoryTier::Locked;
+        }
+        // Writing what is there brings a page in; reading might not.
+        for page in self.floats_mut().chunks_mut(4096 / FLOAT_BYTES) {
+            page[0] = std::hint::black_box(page[0]);
+        }
+        if self.huge_pages == HugePages::Advised { MemoryTier::HugePages } else { MemoryTier::Prefaulted }
     }
 
     /// Makes the length `len`; keeps what is in both lengths, the rest is zero.
@@ -182,6 +213,18 @@ mod tests {
             buffer.fill(2.0);
             buffer.clear();
             assert!(buffer.iter().all(|x| *x == 0.0));
+        }
+    }
+
+    #[test]
+    fn a_settled_buffer_holds_what_it_held() {
+        for len in [1000, 3_000_000] {
+            let mut buffer = HostBuffer::zeroed(len);
+            let values = || (0..1000_u16).map(f32::from).cycle();
+            buffer.iter_mut().zip(values()).for_each(|(value, set)| *value = set);
+            let tier = buffer.settle();
+            assert_ne!(tier, MemoryTier::Plain, "touched at least");
+            assert!(buffer.iter().zip(values()).all(|(value, set)| *value == set), "{tier:?}");
         }
     }
 

@@ -81,6 +81,7 @@ mod streams;
 mod loss;
 
 /// Device memory: used, given back, refused.
+mod isolation;
 mod memory;
 
 /// How uncertain a signal is.

@@ -13,6 +13,8 @@ mod devices;
 
 mod eval;
 
+mod isolate;
+
 mod model;
 
 mod progress;
@@ -66,6 +68,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the machine's cores, and try what keeping threads and memory in their places does here.
+    Isolate(isolate::IsolateArguments),
     /// Make a model from data that this command makes itself.
     #[cfg(feature = "train")]
     #[command(subcommand)]
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
         },
         Command::Bench(command) => bench::bench(&command),
         Command::Devices { json } => devices::devices(json),
+        Command::Isolate(arguments) => isolate::isolate(&arguments),
         #[cfg(feature = "train")]
         Command::Train(command) => train::train(&command),
         Command::Model(command) => model::model(&command),

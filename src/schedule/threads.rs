@@ -18,6 +18,7 @@ use super::work::{Microbatches, OnLane, Work};
 use super::{Arrival, Clock, LaneId, Progress, Schedule, Snapshot, Task, outside, timer};
 use crate::device::Processor;
 use crate::error::{Error, Result};
+use crate::isolation::{Isolation, lane_name};
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
@@ -67,6 +68,7 @@ pub(crate) struct Lanes {
     /// What each thread holds until it ends, for those that are still to start.
     alive: Mutex<Option<Sender<()>>>,
     ended: Receiver<()>,
+    isolation: Arc<Isolation>,
 }
 
 impl Lanes {
@@ -74,8 +76,13 @@ impl Lanes {
     ///
     /// # Errors
     /// When the driver has no command queues left, or the system no threads.
-    pub(crate) fn start(processor: &Arc<Processor>, bounds: Bounds, longest_piece: Duration) -> Result<Self> {
-        let (lanes, alive) = Self::without_threads(bounds);
+    pub(crate) fn start(
+        processor: &Arc<Processor>,
+        bounds: Bounds,
+        longest_piece: Duration,
+        isolation: &Arc<Isolation>,
+    ) -> Result<Self> {
+        let (lanes, alive) = Self::new(bounds, isolation);
         for qos in Qos::ALL {
             let device = processor.device(qos)?;
             for index in 0..bounds.lanes[qos] {
@@ -85,7 +92,7 @@ impl Lanes {
                 let (processor, device) = (Arc::clone(processor), Arc::clone(&device));
                 let mut lane = Lane { id: LaneId { qos, index }, processor, device, begun, ended };
                 let budget = (qos != Qos::High).then_some(longest_piece);
-                lanes.spawn(format!("auricle.lane.{qos}.{index}"), &alive, move || {
+                lanes.spawn(lane_name(qos, index), &alive, move || {
                     drive(&schedule, &mut lane, budget);
                 })?;
             }
@@ -98,11 +105,29 @@ impl Lanes {
         Ok(lanes)
     }
 
-    /// Lanes that nobody drives, and what each thread has to hold while it does.
-    pub(crate) fn without_threads(bounds: Bounds) -> (Self, Sender<()>) {
+    /// Lanes that nobody drives: they refuse whatever comes.
+    pub(crate) fn refusing(bounds: Bounds) -> Self {
+        Self::new(bounds, &Arc::default()).0
+    }
+
+    /// Lanes that nobody drives yet, and what each thread has to hold while it does.
+    fn new(bounds: Bounds, isolation: &Arc<Isolation>) -> (Self, Sender<()>) {
         let schedule = Arc::new(Schedule::new(Clock::System(Instant::now()), bounds));
         let (alive, ended) = bounded(0);
-        (Self { schedule, threads: Mutex::default(), alive: Mutex::default(), ended }, alive)
+        (
+            Self {
+                schedule,
+                threads: Mutex::default(),
+                alive: Mutex::default(),
+                ended,
+                isolation: Arc::clone(isolation),
+            },
+            alive,
+        )
+    }
+
+    pub(crate) fn isolation(&self) -> &Arc<Isolation> {
+        &self.isolation
     }
 
     pub(crate) fn schedule(&self) -> &Arc<Schedule> {
@@ -120,7 +145,9 @@ impl Lanes {
 
     fn spawn(&self, name: String, alive: &Sender<()>, run: impl FnOnce() + Send + 'static) -> Result<()> {
         let alive = alive.clone();
+        let (isolation, own_name) = (Arc::clone(&self.isolation), name.clone());
         let body = move || {
+            isolation.enter(&own_name);
             run();
             drop(alive);
         };

@@ -42,7 +42,8 @@ impl Home {
     pub(crate) fn open(&self, options: &StreamOptions) -> Result<Stream> {
         let (shared, input) = self.prepare(options)?;
         let frames = options.ring + self.plan.latency_frames() + 1;
-        let (writer, reader) = ring(options.channels, shared.frame_floats(), frames);
+        let (mut writer, reader) = ring(options.channels, shared.frame_floats(), frames);
+        writer.keep(self.observer.isolation());
         shared.home().1.join(&shared, Sink::Ring(writer), options)?;
         Ok(Stream::new(input, StreamOutput::new(&shared, reader)))
     }
@@ -68,7 +69,8 @@ impl Home {
         let output = output_of(&compiled, options.output.as_deref(), *shape)?;
         let group = self.observer.group(&self.plan, &output, self.qos)?;
         // One frame more than is pushed, for the end.
-        let (writer, reader) = ring(options.channels, shape.floats(), options.ring + 1);
+        let (mut writer, reader) = ring(options.channels, shape.floats(), options.ring + 1);
+        writer.keep(self.observer.isolation());
         let shared = Arc::new(Shared {
             name: Arc::from(&*options.name),
             channels: options.channels,

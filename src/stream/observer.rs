@@ -8,6 +8,7 @@ use crossbeam::sync::Parker;
 use super::Failure;
 use super::group::{Group, GroupTurn, refuse_inside};
 use crate::error::{Error, Result};
+use crate::isolation::{Isolation, OBSERVER_NAME};
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::schedule::{Arrival, Bell, Lanes, Load, Schedule};
@@ -18,6 +19,7 @@ use crate::telemetry::StreamsSnapshot;
 pub(crate) struct Observer {
     bell: Arc<Bell>,
     schedule: Arc<Schedule>,
+    isolation: Arc<Isolation>,
     groups: Mutex<Vec<Weak<Group>>>,
 }
 
@@ -27,10 +29,16 @@ impl Observer {
         let parker = Parker::new();
         let bell = Arc::new(Bell::new(parker.unparker().clone()));
         let schedule = Arc::clone(lanes.schedule());
-        let observer = Arc::new(Self { bell: Arc::clone(&bell), schedule, groups: Mutex::default() });
+        let isolation = Arc::clone(lanes.isolation());
+        let observer = Arc::new(Self { bell: Arc::clone(&bell), schedule, isolation, groups: Mutex::default() });
         let body = Arc::clone(&observer);
-        lanes.spawn_beside("auricle.streams", bell, move || body.run(&parker))?;
+        lanes.spawn_beside(OBSERVER_NAME, bell, move || body.run(&parker))?;
         Ok(observer)
+    }
+
+    /// How the memory of streams is kept.
+    pub(super) fn isolation(&self) -> &Isolation {
+        &self.isolation
     }
 
     fn groups(&self) -> MutexGuard<'_, Vec<Weak<Group>>> {

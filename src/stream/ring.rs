@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::isolation::{Isolation, Lock};
+
 /// How far time has come.
 #[derive(Debug, Default)]
 struct Written(AtomicU64);
@@ -27,6 +29,8 @@ struct Written(AtomicU64);
 /// The end that frames go into.
 #[derive(Debug)]
 pub(super) struct RingWriter {
+    /// The first to go.
+    lock: Lock,
     samples: Producer<f32>,
     marks: Producer<u64>,
     written: Arc<Written>,
@@ -58,13 +62,25 @@ pub(super) fn ring(channels: usize, frame_floats: usize, frames: usize) -> (Ring
     let written = Arc::new(Written::default());
     let channels = channels as u64;
     let dropped = VecDeque::new();
-    let writer = RingWriter { samples: samples_in, marks: marks_in, written: Arc::clone(&written), channels, next: 0 };
+    let lock = Lock::default();
+    let writer =
+        RingWriter { lock, samples: samples_in, marks: marks_in, written: Arc::clone(&written), channels, next: 0 };
     let reader =
         RingReader { samples: samples_out, marks: marks_out, written, channels, frame_floats, next: 0, dropped };
     (writer, reader)
 }
 
 impl RingWriter {
+    /// Keeps the memory of an empty ring in its place, as far as that is asked for.
+    pub(super) fn keep(&mut self, isolation: &Isolation) {
+        if !isolation.locks_memory() {
+            return;
+        }
+        if let Ok(mut chunk) = self.samples.write_chunk_uninit(self.samples.slots()) {
+            self.lock = isolation.lock(<[_; 2]>::from(chunk.as_mut_slices()));
+        }
+    }
+
     /// Channels of frames that may sound before there is no room.
     pub(super) fn room(&self) -> usize {
         self.marks.slots()
