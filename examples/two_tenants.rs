@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Plan, Qos};
+use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Plan, Qos, RunOutput};
 
 const FRAME_LEN: usize = 1024;
 /// A minute of four recordings.
@@ -37,17 +37,19 @@ fn main() -> auricle::Result<()> {
     );
 
     // Each tenant runs the plan whenever it likes; the device takes them as they come.
-    let direct = |frames: &Arc<[f32]>, _: Qos| plan.run(&[frames], 1).map(drop);
+    let direct = |frames: &Arc<[f32]>, _: Qos, output: &mut RunOutput| plan.run_into(&[frames], 1, output);
     report("without the scheduler", &tenants(time, direct)?);
 
-    let scheduled = |frames: &Arc<[f32]>, qos: Qos| submit(&engine, &plan, frames, qos);
+    let scheduled = |frames: &Arc<[f32]>, qos: Qos, output: &mut RunOutput| submit(&engine, &plan, frames, qos, output);
     report("with the scheduler", &tenants(time, scheduled)?);
     Ok(())
 }
 
-fn submit(engine: &Engine, plan: &Plan, frames: &Arc<[f32]>, qos: Qos) -> auricle::Result<()> {
+/// A job whose result goes where that of the last one was: new memory for each would cost as much as the work.
+fn submit(engine: &Engine, plan: &Plan, frames: &Arc<[f32]>, qos: Qos, output: &mut RunOutput) -> auricle::Result<()> {
     let options = JobOptions { qos, name: qos.name().into(), ..JobOptions::default() };
-    engine.submit(plan, [Arc::clone(frames)], options)?.wait().map(drop)
+    *output = engine.submit_into(plan, [Arc::clone(frames)], std::mem::take(output), options)?.wait()?;
+    Ok(())
 }
 
 struct Outcome {
@@ -58,7 +60,10 @@ struct Outcome {
 }
 
 /// Lets both run for a while; `work` does one job of either.
-fn tenants(time: Duration, work: impl Fn(&Arc<[f32]>, Qos) -> auricle::Result<()> + Sync) -> auricle::Result<Outcome> {
+fn tenants(
+    time: Duration,
+    work: impl Fn(&Arc<[f32]>, Qos, &mut RunOutput) -> auricle::Result<()> + Sync,
+) -> auricle::Result<Outcome> {
     let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
     let start = Instant::now();
     let times = std::thread::scope(|scope| {
@@ -66,17 +71,18 @@ fn tenants(time: Duration, work: impl Fn(&Arc<[f32]>, Qos) -> auricle::Result<()
         for _ in 0..2 {
             scope.spawn(|| {
                 let frames = vec![0.25; BACKGROUND_FRAMES * FRAME_LEN].into();
-                while !over.load(Ordering::Relaxed) && work(&frames, Qos::Low).is_ok() {
+                let mut output = RunOutput::default();
+                while !over.load(Ordering::Relaxed) && work(&frames, Qos::Low, &mut output).is_ok() {
                     done.fetch_add(BACKGROUND_FRAMES, Ordering::Relaxed);
                 }
             });
         }
         let frames = vec![0.5; URGENT_FRAMES * FRAME_LEN].into();
-        let mut times = Vec::new();
+        let (mut times, mut output) = (Vec::new(), RunOutput::default());
         let mut due = start + PERIOD;
         while due < start + time {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if let Err(error) = work(&frames, Qos::High) {
+            if let Err(error) = work(&frames, Qos::High, &mut output) {
                 over.store(true, Ordering::Relaxed);
                 return Err(error);
             }

@@ -118,7 +118,7 @@ impl PreparedPlan for CpuPlan {
             let mut worker = workers[index].lock().unwrap_or_else(PoisonError::into_inner);
             worker.chunk(&gating, chunk, span)
         })?;
-        output.set_stage_times(self.stage_times(start.elapsed()));
+        output.add_stage_times(&self.stage_times(start.elapsed()));
         Ok(())
     }
 

@@ -225,7 +225,7 @@ impl Denoising {
             (waiting.name.clone(), waiting.shape, samples)
         });
         output.assemble(which.len(), &states, outputs);
-        output.set_stage_times(by_name(&mut self.times));
+        output.add_stage_times(&by_name(&mut self.times));
         output.set_hop_times(self.stream.take_hop_times());
     }
 

@@ -238,6 +238,12 @@ impl Compiled {
         self.coherence_outputs.iter().any(|name| name == output)
     }
 
+    /// Whether pieces of so many channels come out side by side, as their frames lie in the whole. Of several channels, a
+    /// piece must be all frames.
+    pub(crate) fn gives_in_place(&self, channels: usize) -> bool {
+        self.denoise.is_none() && (channels == 1 || self.latency_frames == 0)
+    }
+
     pub(crate) fn cost(&self) -> &CostModel {
         &self.cost
     }

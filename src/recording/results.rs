@@ -32,6 +32,20 @@ pub struct FrameCounts {
     pub faulty: u64,
 }
 
+impl FrameCounts {
+    fn of(states: &[FrameState]) -> Self {
+        let mut counts = Self { total: states.len() as u64, ..Self::default() };
+        for state in states {
+            match state {
+                FrameState::Live => counts.live += 1,
+                FrameState::Quiet => counts.quiet += 1,
+                FrameState::Faulty => counts.faulty += 1,
+            }
+        }
+        counts
+    }
+}
+
 impl std::ops::AddAssign for FrameCounts {
     fn add_assign(&mut self, other: Self) {
         self.total += other.total;
@@ -63,10 +77,22 @@ pub struct RunOutput {
     chunk_frames: usize,
     /// True when every frame stands in its place, whatever the layout.
     in_place: bool,
+    /// What batches fill: all of it, or in turn parts of a whole.
+    part: Part,
     names: Vec<(String, usize)>,
     places: Vec<OutputMemory>,
     stage_times: Vec<(String, Duration)>,
     hop_times: Vec<Duration>,
+}
+
+/// Frames that a batch fills, counted through all channels.
+#[derive(Debug, Default)]
+struct Part {
+    frames: Range<usize>,
+    /// How many of them are packed together.
+    chunk_frames: usize,
+    /// The whole that they are a part of, where they are: its channels, and the frames of each.
+    of: Option<(usize, usize)>,
 }
 
 #[derive(Debug)]
@@ -124,15 +150,7 @@ impl RunOutput {
 
     /// The same, counted.
     pub fn counts(&self) -> FrameCounts {
-        let mut counts = FrameCounts { total: self.states.len() as u64, ..FrameCounts::default() };
-        for state in &self.states {
-            match state {
-                FrameState::Live => counts.live += 1,
-                FrameState::Quiet => counts.quiet += 1,
-                FrameState::Faulty => counts.faulty += 1,
-            }
-        }
-        counts
+        FrameCounts::of(&self.states)
     }
 
     /// All frames of an output, channel after channel; none when there is no such output or the layout is packed.
@@ -186,16 +204,60 @@ impl RunOutput {
         self.hop_times.clear();
     }
 
+    /// From here on a batch fills a part of a whole of so many channels and frames: that which begins with `frame`, counted
+    /// through all channels.
+    pub(crate) fn aim(&mut self, (channels, frames): (usize, usize), frame: usize) {
+        self.part.of = Some((channels, frames));
+        self.part.frames = frame..frame;
+    }
+
+    /// From here on a batch fills all of it again.
+    pub(crate) fn aim_at_all(&mut self) {
+        self.part.of = None;
+    }
+
+    /// How many frames the last batch filled, of all channels together.
+    pub(crate) fn part_frames(&self) -> usize {
+        self.part.frames.len()
+    }
+
+    /// What the last batch found out about its frames.
+    pub(crate) fn part_counts(&self) -> FrameCounts {
+        FrameCounts::of(self.states.get(self.part.frames.clone()).unwrap_or_default())
+    }
+
+    /// The frames of an output that the last batch filled; none where it is not dense.
+    pub(crate) fn part_dense(&self, output: &str) -> Option<&[f32]> {
+        let len = self.memory(output)?.shape.floats();
+        self.dense(output)?.get(self.part.frames.start * len..self.part.frames.end * len)
+    }
+
     /// Makes room for the results of a batch. What is in the frames afterwards is garbage.
     pub(crate) fn prepare(&mut self, recording: &Recording, batch: &Batch<'_>, chunk_frames: usize) {
-        let frames = batch.emitted();
-        self.channels = batch.channels;
-        self.frames = batch.emit.len();
-        self.chunk_frames = chunk_frames.max(1);
+        self.part.chunk_frames = chunk_frames.max(1);
+        match self.part.of {
+            None => {
+                self.prepare_whole(recording, batch.channels, batch.emit.len());
+                self.chunk_frames = self.part.chunk_frames;
+                self.part.frames = 0..self.states.len();
+            }
+            Some((channels, frames)) => {
+                if self.names.is_empty() {
+                    self.prepare_whole(recording, channels, frames);
+                    self.chunk_frames = self.states.len().max(1);
+                }
+                self.part.frames.end = self.part.frames.start + batch.emitted();
+            }
+        }
+    }
+
+    fn prepare_whole(&mut self, recording: &Recording, channels: usize, frames: usize) {
+        (self.channels, self.frames) = (channels, frames);
         self.in_place = false;
         self.hop_times.clear();
+        self.stage_times.clear();
         self.states.clear();
-        self.states.resize(frames, FrameState::Quiet);
+        self.states.resize(channels * frames, FrameState::Quiet);
         let place_of = |buffer: usize| match recording.buffers[buffer].place {
             Place::Output(place) => place,
             Place::Shared(_) => 0,
@@ -209,16 +271,15 @@ impl RunOutput {
             while self.places.len() <= place {
                 self.places.push(OutputMemory::new(buffer.shape));
             }
-            self.places[place].prepare(buffer.shape, frames);
+            self.places[place].prepare(buffer.shape, channels * frames);
         }
     }
 
-    /// The room, cut into the runs of frames that are packed together.
+    /// The room for a batch, cut into the runs of frames that are packed together.
     pub(crate) fn chunks(&mut self) -> Vec<Chunk<'_>> {
-        let (layout, size) = (self.layout, self.chunk_frames);
+        let (layout, size, part) = (self.layout, self.part.chunk_frames, self.part.frames.clone());
         let mut begin = 0;
-        let mut chunks: Vec<Chunk<'_>> = self
-            .states
+        let mut chunks: Vec<Chunk<'_>> = self.states[part.clone()]
             .chunks_mut(size)
             .map(|states| {
                 let frames = begin..begin + states.len();
@@ -227,7 +288,9 @@ impl RunOutput {
             })
             .collect();
         for memory in &mut self.places {
-            let frames = memory.data.chunks_mut(size * memory.shape.floats()).zip(memory.silent.chunks_mut(size));
+            let len = memory.shape.floats();
+            let data = memory.data[part.start * len..part.end * len].chunks_mut(size * len);
+            let frames = data.zip(memory.silent[part.clone()].chunks_mut(size));
             for (chunk, (data, silent)) in chunks.iter_mut().zip(frames) {
                 chunk.places.push(ChunkPlace { shape: memory.shape, data, silent });
             }
@@ -272,7 +335,6 @@ impl RunOutput {
         }
         for (memory, part) in self.places.iter_mut().zip(&part.places) {
             memory.prepare(part.shape, channels * frames);
-            memory.silent.fill(false);
         }
     }
 
@@ -290,6 +352,7 @@ impl RunOutput {
                 let (memory, part_memory) = (&mut self.places[*place], &part.places[*part_place]);
                 let len = memory.shape.floats();
                 let samples = &part_memory.data[from * len..(from + part.frames) * len];
+                memory.silent[to..to + part.frames].fill(false);
                 memory.data[to * len..(to + part.frames) * len].copy_from_slice(samples);
             }
         }
@@ -301,8 +364,12 @@ impl RunOutput {
         self.hop_times = times;
     }
 
-    pub(crate) fn set_stage_times(&mut self, times: Vec<(String, Duration)>) {
-        self.stage_times = times;
+    /// What a batch took.
+    pub(crate) fn add_stage_times(&mut self, times: &[(String, Duration)]) {
+        if self.part.of.is_none() {
+            self.stage_times.clear();
+        }
+        times.iter().for_each(|(name, time)| add_time(&mut self.stage_times, name, *time));
     }
 }
 

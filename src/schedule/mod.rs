@@ -35,9 +35,10 @@ mod figures;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crossbeam::sync::Unparker;
@@ -110,8 +111,8 @@ pub(crate) enum Progress {
     More(Box<dyn Work>, Option<f32>),
     /// There is more to do, after what else of the level waits.
     Again(Box<dyn Work>),
-    /// All is done; this hands over the answer.
-    Done(Box<dyn FnOnce() + Send>),
+    /// All is done; this hands over the answer, and returns what is to be woken.
+    Done(Box<dyn FnOnce() -> Option<Waker> + Send>),
     /// It failed, and there will be no answer but this.
     Failed(Error),
 }
@@ -154,7 +155,7 @@ impl std::fmt::Debug for Schedule {
 
 struct State {
     dispatch: Dispatch,
-    jobs: BTreeMap<JobId, Job>,
+    jobs: HashMap<JobId, Job>,
     /// Jobs with a deadline, the first one first.
     deadlines: BTreeSet<(Duration, JobId)>,
     next_id: JobId,
@@ -213,7 +214,7 @@ impl Schedule {
     pub(crate) fn new(clock: Clock, bounds: Bounds) -> Self {
         let state = State {
             dispatch: Dispatch::new(bounds),
-            jobs: BTreeMap::new(),
+            jobs: HashMap::new(),
             deadlines: BTreeSet::new(),
             next_id: 0,
             idle: PerQos::default(),
@@ -278,8 +279,8 @@ impl Schedule {
         task
     }
 
-    /// Takes back a task from a lane. If it was a piece, the lane gets the next one at once; if there is an answer, that is
-    /// given first, since what waits for it may do anything.
+    /// Takes back a task from a lane, and gives it the next one at once; but not where there is something to wake, or to let
+    /// go: that is an app's own code, which may do anything, so no task waits for it.
     pub(crate) fn end(&self, lane: LaneId, ended: &Ended, progress: Progress) -> Option<Task> {
         let now = self.clock.now();
         let took = now.saturating_sub(ended.began);
@@ -288,8 +289,7 @@ impl Schedule {
         state.dispatch.end(lane.qos, ended.load, took);
         self.ended[lane.qos].fetch_add(u64::from(ended.load == Load::Device), Ordering::Relaxed);
         state.figures.worked(lane, ended, now);
-        let mut left_over = None;
-        let mut answer: Option<Box<dyn FnOnce() + Send>> = None;
+        let (mut left_over, mut done, mut waker) = (None, None, None);
         let mut failures = Failures::new();
         // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
         if !state.jobs.contains_key(&ended.id) {
@@ -313,20 +313,22 @@ impl Schedule {
                     job.work = Some(work);
                     job.place = state.dispatch.put_last(ended.id, lane.qos, job.load, job.place);
                 }
-                Progress::Done(done) => {
-                    state.close(ended.id, now, Outcome::Done);
-                    answer = Some(done);
+                Progress::Done(answer) => {
+                    done = state.close(ended.id, now, Outcome::Done);
+                    waker = answer();
                 }
                 Progress::Failed(error) => {
                     failures.extend(state.close(ended.id, now, Outcome::Failed).map(|job| (job, error)));
                 }
             }
         }
-        let is_over = left_over.is_some() || answer.is_some() || !failures.is_empty();
-        let next = if is_over { None } else { self.take(state, lane, now) };
+        // What the job holds goes with it where nobody has kept its ticket.
+        let lets_go = left_over.is_some() || waker.is_some() || !failures.is_empty();
+        let lets_go = lets_go || done.as_ref().is_some_and(|job| Arc::strong_count(&job.answer) == 1);
+        let next = if lets_go { None } else { self.take(state, lane, now) };
         unlock_and_wake(guard);
-        outside(|| drop(left_over));
-        answer.into_iter().for_each(outside);
+        outside(|| drop((left_over, done)));
+        outside(|| waker.into_iter().for_each(Waker::wake));
         tell(failures);
         next
     }
@@ -375,7 +377,8 @@ impl Schedule {
         let now = self.clock.now();
         let mut state = self.lock();
         state.is_closed = true;
-        let ids: Vec<JobId> = state.jobs.keys().copied().collect();
+        let mut ids: Vec<JobId> = state.jobs.keys().copied().collect();
+        ids.sort_unstable();
         let failures: Failures = ids
             .into_iter()
             .filter_map(|id| state.close(id, now, Outcome::ShutDown))

@@ -59,7 +59,8 @@ impl PlanJob {
     }
 
     fn done(self: Box<Self>) -> Progress {
-        let Self { cell, output, .. } = *self;
+        let Self { cell, mut output, .. } = *self;
+        output.aim_at_all();
         Progress::Done(Box::new(move || cell.answer(Ok(output))))
     }
 
@@ -94,19 +95,20 @@ impl PlanJob {
         let mut output = std::mem::take(&mut self.output);
         let watch = Watch::start(lane);
         match pieces.advance(&self, frames, &mut output) {
-            Ok(()) => watch.learn(self.plan.cost(), pieces.part.counts().live),
+            Ok(()) => watch.learn(self.plan.cost(), pieces.last(&output).part_counts().live),
             Err(error) => {
+                output.aim_at_all();
                 self.output = output;
                 return self.again_after(error);
             }
         }
+        let powers = self.coherence_from.as_deref().and_then(|name| pieces.last(&output).part_dense(name));
+        #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
+        let coherence = powers.and_then(measure::coherence).map(|coherence| coherence as f32);
         self.output = output;
         if pieces.first_channel == self.channels {
             return self.done();
         }
-        let powers = self.coherence_from.as_deref().and_then(|name| pieces.part.dense(name));
-        #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
-        let coherence = powers.and_then(measure::coherence).map(|coherence| coherence as f32);
         self.pieces = Some(pieces);
         Progress::More(self, coherence)
     }
@@ -169,8 +171,9 @@ struct Pieces {
     group: Option<Group>,
     /// Whether the result has its places.
     has_begun: bool,
-    /// What the last piece gave.
+    /// What the last piece gave, where that is not how it lies in the whole.
     part: RunOutput,
+    is_in_place: bool,
 }
 
 /// Channels that go on together.
@@ -193,18 +196,38 @@ impl Pieces {
             }
         };
         let rows = (frames / group.channels).clamp(1, job.frames - group.pushed);
+        self.is_in_place = job.plan.gives_in_place(group.channels) && (group.channels == 1 || rows == job.frames);
         let inputs = self.inputs(job, &group, rows);
-        group.session.push(&inputs, &mut self.part).map_err(|error| self.in_job(error))?;
+        group.session.push(&inputs, self.room(job, &group, output)).map_err(|error| self.in_job(error))?;
         group.pushed += rows;
         self.keep(job, &mut group, output);
         if group.pushed < job.frames {
             self.group = Some(group);
             return Ok(());
         }
-        group.session.end(&mut self.part)?;
-        self.keep(job, &mut group, output);
+        if group.back < job.frames {
+            group.session.end(self.room(job, &group, output))?;
+            self.keep(job, &mut group, output);
+        }
         self.first_channel += group.channels;
         Ok(())
+    }
+
+    /// What the next piece is put into.
+    fn room<'a>(&'a mut self, job: &PlanJob, group: &Group, output: &'a mut RunOutput) -> &'a mut RunOutput {
+        if !self.is_in_place {
+            return &mut self.part;
+        }
+        if !std::mem::replace(&mut self.has_begun, true) {
+            output.clear();
+        }
+        output.aim((job.channels, job.frames), self.first_channel * job.frames + group.back);
+        output
+    }
+
+    /// What the last piece was put into.
+    fn last<'a>(&'a self, output: &'a RunOutput) -> &'a RunOutput {
+        if self.is_in_place { output } else { &self.part }
     }
 
     /// The group's next rows of each input, which lie together: those of one channel, or all of several.
@@ -217,8 +240,12 @@ impl Pieces {
             .collect()
     }
 
-    /// Puts what came back where it belongs.
+    /// Puts what came back where it belongs, where it is not there already.
     fn keep(&mut self, job: &PlanJob, group: &mut Group, output: &mut RunOutput) {
+        if self.is_in_place {
+            group.back += output.part_frames() / group.channels;
+            return;
+        }
         if !std::mem::replace(&mut self.has_begun, true) {
             output.begin_parts(&self.part, job.channels, job.frames);
         }

@@ -23,6 +23,8 @@ struct Slot<T> {
     /// Stays true when the answer has been taken.
     is_answered: bool,
     waker: Option<Waker>,
+    /// Threads that wait.
+    waiting: usize,
 }
 
 /// Whatever can be told that there will be no result.
@@ -32,23 +34,38 @@ pub(crate) trait Answer: Send + Sync {
 
 impl<T> AnswerCell<T> {
     pub(crate) fn new() -> Arc<Self> {
-        let slot = Slot { answer: None, is_answered: false, waker: None };
+        let slot = Slot { answer: None, is_answered: false, waker: None, waiting: 0 };
         Arc::new(Self { slot: Mutex::new(slot), filled: Condvar::new() })
     }
 
-    /// Puts the answer there. What comes after the first one is dropped.
-    pub(crate) fn answer(&self, answer: Result<T>) {
+    /// Puts the answer there. What comes after the first one is dropped. Returns what is to be woken by the caller, since
+    /// that may come back here at once.
+    #[must_use]
+    pub(crate) fn answer(&self, answer: Result<T>) -> Option<Waker> {
         let mut slot = self.lock();
         if slot.is_answered {
-            return;
+            return None;
         }
         slot.is_answered = true;
         slot.answer = Some(answer);
         let waker = slot.waker.take();
+        let has_waiting = slot.waiting > 0;
         drop(slot);
-        self.filled.notify_all();
-        // Whatever this wakes may come back here at once.
-        waker.into_iter().for_each(Waker::wake);
+        if has_waiting {
+            self.filled.notify_all();
+        }
+        waker
+    }
+
+    /// Waits a while, or until there may be an answer.
+    fn wait<'a>(&'a self, mut slot: MutexGuard<'a, Slot<T>>, timeout: Option<Duration>) -> MutexGuard<'a, Slot<T>> {
+        slot.waiting += 1;
+        let mut slot = match timeout {
+            None => self.filled.wait(slot).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => self.filled.wait_timeout(slot, timeout).unwrap_or_else(PoisonError::into_inner).0,
+        };
+        slot.waiting -= 1;
+        slot
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot<T>> {
@@ -58,7 +75,7 @@ impl<T> AnswerCell<T> {
 
 impl<T: Send> Answer for AnswerCell<T> {
     fn fail(&self, error: Error) {
-        self.answer(Err(error));
+        self.answer(Err(error)).into_iter().for_each(Waker::wake);
     }
 }
 
@@ -87,7 +104,7 @@ impl<T> Ticket<T> {
     pub fn wait(self) -> Result<T> {
         let mut slot = self.cell.lock();
         while !slot.is_answered {
-            slot = self.cell.filled.wait(slot).unwrap_or_else(PoisonError::into_inner);
+            slot = self.cell.wait(slot, None);
         }
         slot.answer.take().unwrap_or(Err(Error::AnswerTaken))
     }
@@ -98,7 +115,7 @@ impl<T> Ticket<T> {
         let mut slot = self.cell.lock();
         while !slot.is_answered {
             let left = timeout.checked_sub(start.elapsed())?;
-            slot = self.cell.filled.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner).0;
+            slot = self.cell.wait(slot, Some(left));
         }
         Some(slot.answer.take().unwrap_or(Err(Error::AnswerTaken)))
     }

@@ -413,7 +413,7 @@ impl Work for GroupTurn {
                 if group.fresh.load(Ordering::Acquire) > 0 || group.is_poked.load(Ordering::Acquire) {
                     group.observer.ring();
                 }
-                Progress::Done(Box::new(|| {}))
+                Progress::Done(Box::new(|| None))
             }
         }
     }

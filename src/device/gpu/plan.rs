@@ -198,7 +198,7 @@ impl PreparedPlan for GpuPlan {
             self.buckets.iter().for_each(Bucket::forget);
         }
         run?;
-        output.set_stage_times(self.stage_times());
+        output.add_stage_times(&self.stage_times());
         Ok(())
     }
 

@@ -183,6 +183,7 @@ impl House {
             Step::More => Progress::More(work, Some(0.2)),
             Step::Done => Progress::Done(Box::new(move || {
                 answers.results.fetch_add(1, Ordering::Relaxed);
+                None
             })),
             Step::Failed => Progress::Failed(Error::JobPanicked { message: "as the test wants".to_owned() }),
         };
