@@ -1,8 +1,9 @@
 """Ingest beside residue-protocol, in turns: `pip install residue-protocol numpy`, then
 
-    cargo build --release && python3 benches/ingest_peer.py target/release/auricle [rounds]
+    cargo build --release && python3 benches/ingest_peer.py target/release/auricle [rounds [block]]
 
-Both take the same kind of signal: 131,072 frames of 1024 samples, 99 of 100 silent, pushed 65,536 at a time from memory.
+Both take the same kind of signal: 131,072 frames of 1024 samples, 99 of 100 silent, pushed 65,536 at a time: from memory,
+or with a block of fewer frames, such as 256, those again and again, as a live source leaves its samples in a cache.
 Ours goes through gate, ring, filter and out again; theirs through gate, ring and a statistic of each live frame. Prints
 frames per second, medians of the rounds, and the median of the ratios within a round, as one JSON object.
 """
@@ -19,10 +20,10 @@ import residue
 FRAMES, LEN, PUSH = 128 * 1024, 1024, 65_536
 
 
-def signal():
+def signal(block):
     random = numpy.random.default_rng(1)
-    samples = numpy.full((FRAMES, LEN), 1e-6, numpy.float32)
-    live = random.random(FRAMES) < 0.01
+    samples = numpy.full((block, LEN), 1e-6, numpy.float32)
+    live = random.random(block) < 0.01
     samples[live] = random.random((int(live.sum()), LEN), dtype=numpy.float32) - 0.5
     return samples.reshape(-1)
 
@@ -33,8 +34,9 @@ def asynchronous(samples):
     observer.start()
     start = time.perf_counter()
     at = 0
-    while at < samples.size:
-        at += observer.push_data(samples[at : at + PUSH])
+    while at < FRAMES * LEN:
+        place = at % samples.size
+        at += observer.push_data(samples[place : place + PUSH])
     pushed = time.perf_counter() - start
     while observer.poll_telemetry().total_samples_processed < FRAMES and time.perf_counter() - start < 30:
         pass
@@ -47,26 +49,30 @@ def synchronous(samples):
     """Frames per second, in calls of the length that suits it best."""
     controller = residue.core.create_entropy_controller_v3()
     start = time.perf_counter()
-    for at in range(0, samples.size, 16_384 * LEN):
-        controller.batch_infer_walled(samples[at : at + 16_384 * LEN], LEN)
+    call = min(samples.size, 16_384 * LEN)
+    for at in range(0, FRAMES * LEN, call):
+        place = at % samples.size
+        controller.batch_infer_walled(samples[place : place + call], LEN)
     return FRAMES / (time.perf_counter() - start)
 
 
-def ours(binary):
-    command = [binary, "bench", "ingest", "--rounds", "5", "--json", "-"]
+def ours(binary, block):
+    command = [binary, "bench", "ingest", "--rounds", "5", "--block", str(block), "--json", "-"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
 def main():
     binary, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    samples = signal()
+    block = int(sys.argv[3]) if len(sys.argv) > 3 else FRAMES
+    samples = signal(block)
     rows = []
     for _ in range(rounds):
-        figures = ours(binary)
+        figures = ours(binary, block)
         pushed, done = asynchronous(samples)
         rows.append((figures["frames_per_s"], figures["read_frames_per_s"], pushed, done, synchronous(samples)))
     median = lambda values: statistics.median(list(values))
     print(json.dumps({
+        "block": block,
         "ours": median(row[0] for row in rows),
         "read": median(row[1] for row in rows),
         "residue_async_push": median(row[2] for row in rows),

@@ -8,8 +8,8 @@ use super::{Place, give, seconds_since_1970, table};
 use crate::{Engine, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos, ScheduleOptions, StreamOptions};
 
 const DETAILS: &str = "\
-One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds) as fast as the stream takes them;
-they go through the gate, and what is live through the ring and the filter; another thread pulls all that comes out. A
+One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds, or with --block a part of that
+again and again, as a live source leaves its samples in a cache) as fast as the stream takes them; they go through the gate, and what is live through the ring and the filter; another thread pulls all that comes out. A
 round is over when the last sample has come out.
 
   end to end         frames of 1024 samples per second, from the first push to the last sample out; the median of the rounds
@@ -34,6 +34,10 @@ pub(crate) struct IngestArguments {
     #[arg(long, default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     push: u32,
 
+    /// Frames of the signal, which is repeated until there are 131,072: 256 of them are 1 MiB, which most caches hold.
+    #[arg(long, default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=131_072))]
+    block: u32,
+
     /// Frames that may wait.
     #[arg(long, default_value_t = 1024)]
     ring: usize,
@@ -50,6 +54,7 @@ struct Figures {
     date: Option<u64>,
     sparse_percent: u32,
     push_len: u32,
+    block_frames: u32,
     rounds: u32,
     frames: usize,
     live_frames: u64,
@@ -70,10 +75,10 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
         .filter("filter", "gate", PhiResolvent::default())
         .output("clean", "filter");
     let plan = engine.compile(&graph)?;
-    let samples = signal(arguments.sparse);
+    let samples = signal(arguments.sparse, arguments.block as usize);
     let (mut end_to_end, mut pushes, mut reads, mut live) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..arguments.rounds {
-        reads.push(read(&samples));
+        reads.push(read(&samples, arguments.push as usize));
         let (pushed, all, heard) = round(arguments, &engine, &plan, &samples)?;
         pushes.push(pushed);
         end_to_end.push(all);
@@ -89,6 +94,7 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
         date: seconds_since_1970(),
         sparse_percent: arguments.sparse,
         push_len: arguments.push,
+        block_frames: arguments.block,
         rounds: arguments.rounds,
         frames: FRAMES,
         live_frames: live,
@@ -100,8 +106,8 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
 }
 
 /// Noise at half of full scale, and frames of hardly anything, at random places but always the same.
-fn signal(sparse_percent: u32) -> HostBuffer {
-    let mut samples = HostBuffer::zeroed(FRAMES * FRAME_LEN);
+fn signal(sparse_percent: u32, frames: usize) -> HostBuffer {
+    let mut samples = HostBuffer::zeroed(frames * FRAME_LEN);
     let mut state = 0x9e37_79b9_u32;
     let mut random = move || {
         state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
@@ -114,10 +120,22 @@ fn signal(sparse_percent: u32) -> HostBuffer {
     samples
 }
 
-fn read(samples: &[f32]) -> Duration {
+/// The pieces in which all frames are pushed.
+fn pieces(samples: &[f32], push: usize) -> impl Iterator<Item = &[f32]> {
+    let mut left = FRAMES * FRAME_LEN;
+    samples.chunks(push).cycle().map_while(move |piece| {
+        let piece = &piece[..piece.len().min(left)];
+        left -= piece.len();
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+fn read(samples: &[f32], push: usize) -> Duration {
     let start = Instant::now();
     let level = crate::simd::SimdLevel::detect();
-    std::hint::black_box(crate::simd::max_abs_bits(level, samples));
+    for piece in pieces(samples, push) {
+        std::hint::black_box(crate::simd::max_abs_bits(level, piece));
+    }
     start.elapsed()
 }
 
@@ -151,15 +169,15 @@ fn round(
                 }
             }
         });
-        for piece in samples.chunks(arguments.push as usize) {
+        for piece in pieces(samples, arguments.push as usize) {
             input.push(piece)?;
         }
         let pushed = start.elapsed();
         input.finish();
         let (floats, heard) = pulling.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pulling thread panicked")))?;
         let all = start.elapsed();
-        if floats != samples.len() as u64 {
-            bail!("{floats} samples of {} came out", samples.len());
+        if floats != (FRAMES * FRAME_LEN) as u64 {
+            bail!("{floats} samples of {} came out", FRAMES * FRAME_LEN);
         }
         Ok((pushed, all, heard))
     })
