@@ -282,6 +282,7 @@ impl Engine {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut snapshot = self.lanes()?.snapshot();
         let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (snapshot.work, snapshot.compiled) = self.inner.processor.counters().snapshot();
         snapshot.memory = self.inner.processor.memory();
         snapshot.health = self.inner.processor.health();
         snapshot.streams = observer.map_or_else(Vec::new, |observer| observer.snapshot());

@@ -176,5 +176,6 @@ pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiReso
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
 pub use telemetry::{
-    Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, QosSnapshot, Snapshot, Span, StreamsSnapshot,
+    CompiledSnapshot, Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, QosSnapshot, Snapshot, Span,
+    StreamsSnapshot, WorkSnapshot,
 };

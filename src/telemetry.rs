@@ -1,6 +1,7 @@
 //! The snapshot that everything reads, and what it is made of.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -19,6 +20,10 @@ pub struct Snapshot {
     pub lanes: Vec<LaneSnapshot>,
     /// Live streams: those that go together, together.
     pub streams: Vec<StreamsSnapshot>,
+    /// What all plans have worked on, for jobs, streams, sessions and runs.
+    pub work: WorkSnapshot,
+    /// What compiling them took.
+    pub compiled: CompiledSnapshot,
     /// Device memory; none on the CPU, whose memory is the host's.
     pub memory: Option<MemorySnapshot>,
     /// How the devices are.
@@ -41,6 +46,90 @@ pub struct MemorySnapshot {
     /// How often buffers that were not in use had to leave so that others had room. When this grows all the time, the
     /// budget is too small for what runs in turn.
     pub evicted: u64,
+}
+
+/// What plans have worked on since the engine opened, for jobs, streams, sessions and runs alike. A frame is of one channel;
+/// with a denoiser between two stages, each of the stages counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct WorkSnapshot {
+    /// Batches that went to a device. None of them is padded: what is dispatched is as large as the batch.
+    pub batches: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Those of them that a gate found live, or that no gate looked at.
+    pub live: u64,
+    /// Those with a NaN or an infinity.
+    pub faulty: u64,
+    /// Frames of the largest batch.
+    pub largest_batch: u64,
+}
+
+impl WorkSnapshot {
+    /// The part of all frames that cost no more than a look, 0 to 1.
+    pub fn sparsity(&self) -> f64 {
+        1.0 - self.live as f64 / self.frames.max(self.live).max(1) as f64
+    }
+
+    /// Frames in a batch, on average.
+    pub fn mean_batch(&self) -> f64 {
+        self.frames as f64 / self.batches.max(1) as f64
+    }
+}
+
+/// What compiling has taken since the engine opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct CompiledSnapshot {
+    /// Graphs that were compiled: once for each command queue that they run on, and anew after a loss.
+    pub graphs: u64,
+    /// Pipelines that were built for them.
+    pub pipelines_built: u64,
+    /// Pipelines that the device had built before.
+    pub pipelines_reused: u64,
+    /// Time that it took.
+    pub time: Duration,
+}
+
+/// What an engine counts of its plans. Each counter is exact; read together they may be of slightly different moments.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    batches: AtomicU64,
+    frames: AtomicU64,
+    live: AtomicU64,
+    faulty: AtomicU64,
+    largest_batch: AtomicU64,
+    compiled: Mutex<CompiledSnapshot>,
+}
+
+impl Counters {
+    pub(crate) fn ran(&self, frames: u64, live: u64, faulty: u64) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+        self.live.fetch_add(live, Ordering::Relaxed);
+        self.faulty.fetch_add(faulty, Ordering::Relaxed);
+        self.largest_batch.fetch_max(frames, Ordering::Relaxed);
+    }
+
+    pub(crate) fn compiled(&self, built: usize, reused: usize, time: Duration) {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.graphs += 1;
+        compiled.pipelines_built += built as u64;
+        compiled.pipelines_reused += reused as u64;
+        compiled.time += time;
+    }
+
+    pub(crate) fn snapshot(&self) -> (WorkSnapshot, CompiledSnapshot) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let work = WorkSnapshot {
+            batches: read(&self.batches),
+            frames: read(&self.frames),
+            live: read(&self.live),
+            faulty: read(&self.faulty),
+            largest_batch: read(&self.largest_batch),
+        };
+        (work, *self.compiled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// How an engine's devices are.
@@ -84,6 +173,9 @@ pub struct QosSnapshot {
     pub admitted: u64,
     /// How often a job went behind the others because its data were not coherent: when it came, or after a piece of it.
     pub put_behind: u64,
+    /// How far the last data that were asked about it were a signal, 0 to 1: what a job was submitted with, or what a piece
+    /// of one told.
+    pub coherence: Option<f32>,
     /// Jobs that were turned away because the queue was full; these never came in.
     pub refused: u64,
     /// Jobs answered with a result.

@@ -81,8 +81,13 @@ mod streams;
 mod loss;
 
 /// Device memory: used, given back, refused.
-mod isolation;
 mod memory;
+
+/// Threads on cores of their own, and memory that stays.
+mod isolation;
+
+/// What a snapshot says of plans.
+mod snapshot;
 
 /// How uncertain a signal is.
 mod entropy;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Device, DeviceInfo};
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
-use crate::telemetry::{Health, HealthState, MemorySnapshot};
+use crate::telemetry::{Counters, Health, HealthState, MemorySnapshot};
 
 /// A processor, with its command queues.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub(crate) struct Processor {
     /// The devices that serve the levels, as they are asked for. The engine's own is that of [`Qos::Default`].
     queues: PerQos<Mutex<Option<Arc<dyn Device>>>>,
     health: Mutex<Health>,
+    counters: Arc<Counters>,
 }
 
 /// Devices that are opened in place of lost ones; from there on, the CPU does the work.
@@ -25,11 +26,15 @@ impl Processor {
     pub(crate) fn new(main: Arc<dyn Device>) -> Self {
         let info = main.info().clone();
         let queues = PerQos { default: Mutex::new(Some(main)), ..PerQos::default() };
-        Self { info, queues, health: Mutex::default() }
+        Self { info, queues, health: Mutex::default(), counters: Arc::default() }
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     fn queue(&self, qos: Qos) -> MutexGuard<'_, Option<Arc<dyn Device>>> {

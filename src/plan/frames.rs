@@ -10,6 +10,7 @@ use crate::recording::results::RunOutput;
 use crate::recording::{GateStep, Recording};
 use crate::simd::SimdLevel;
 use crate::stage::gate::ALWAYS_LOUD;
+use crate::telemetry::Counters;
 
 /// A recording, ready to run.
 #[derive(Debug)]
@@ -18,17 +19,24 @@ pub(super) struct Frames {
     report: CompileReport,
     device: Arc<dyn Device>,
     options: PlanOptions,
+    counters: Arc<Counters>,
     /// What can be run on and is not: one for each thread that ran it at the same time as others.
     idle: Mutex<Vec<Box<dyn PreparedPlan>>>,
 }
 
 impl Frames {
-    pub(super) fn new(device: &Arc<dyn Device>, recording: Recording, options: &PlanOptions) -> Result<Self> {
+    pub(super) fn new(
+        device: &Arc<dyn Device>,
+        recording: Recording,
+        options: &PlanOptions,
+        counters: &Arc<Counters>,
+    ) -> Result<Self> {
         let recording = Arc::new(recording);
         let prepared = device.prepare(Arc::clone(&recording), options)?;
         let report = prepared.report().clone();
         let idle = Mutex::new(vec![prepared]);
-        Ok(Self { recording, report, device: Arc::clone(device), options: options.clone(), idle })
+        let (device, options, counters) = (Arc::clone(device), options.clone(), Arc::clone(counters));
+        Ok(Self { recording, report, device, options, counters, idle })
     }
 
     pub(super) fn recording(&self) -> &Recording {
@@ -73,6 +81,12 @@ impl Frames {
         let one = idle().pop();
         let mut one = one.map_or_else(|| self.device.prepare(Arc::clone(&self.recording), &self.options), Ok)?;
         let run = one.run(batch, output).inspect_err(|_| output.clear());
+        if run.is_ok() {
+            let counts = output.part_counts();
+            if counts.total > 0 {
+                self.counters.ran(counts.total, counts.live, counts.faulty);
+            }
+        }
         idle().push(one);
         run
     }

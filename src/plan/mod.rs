@@ -16,6 +16,7 @@ mod queue;
 mod session;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions, Processor};
 use crate::error::{Error, Result};
@@ -27,6 +28,7 @@ use crate::recording::results::{Layout, RunOutput};
 use crate::recording::{DenoiseStep, GateStep, Recording};
 use crate::stage::denoise::network::Network;
 use crate::stage::denoise::stream::DenoiseStream;
+use crate::telemetry::Counters;
 
 pub(crate) use self::channels::{ChannelState, Channels};
 pub(crate) use self::cost::CostModel;
@@ -71,10 +73,10 @@ pub(crate) struct Compiled {
 impl Plan {
     pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
         let device = processor.device(Qos::Default)?;
-        let main = match Compiled::new(&device, graph, options) {
+        let main = match Compiled::new(&device, graph, options, processor.counters()) {
             // Not where it fails otherwise: that may be the graph's own kernels.
             Err(error @ Error::DeviceLost { .. }) if processor.replace(Qos::Default, &device, &error, false) => {
-                Compiled::new(&processor.device(Qos::Default)?, graph, options)
+                Compiled::new(&processor.device(Qos::Default)?, graph, options, processor.counters())
             }
             compiled => compiled,
         };
@@ -110,7 +112,7 @@ impl Plan {
         }
         // What was for a device that is gone need not stay while another is made.
         *level = None;
-        let compiled = Arc::new(Compiled::new(&device, &inner.graph, &inner.options)?);
+        let compiled = Arc::new(Compiled::new(&device, &inner.graph, &inner.options, inner.processor.counters())?);
         *level = Some(Arc::clone(&compiled));
         Ok(compiled)
     }
@@ -197,10 +199,11 @@ impl Plan {
 }
 
 impl Compiled {
-    fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
+    fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions, counters: &Arc<Counters>) -> Result<Self> {
+        let start = Instant::now();
         let flow = graph.record()?;
-        let first = Frames::new(device, flow.first, options)?;
-        let then = flow.then.map(|then| Frames::new(device, then, options)).transpose()?;
+        let first = Frames::new(device, flow.first, options, counters)?;
+        let then = flow.then.map(|then| Frames::new(device, then, options, counters)).transpose()?;
         let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
         if let Some(step) = &flow.denoise {
             latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
@@ -208,6 +211,9 @@ impl Compiled {
         // Packs or uploads the weights, and keeps them: opening a session then costs little.
         let open = |step: &DenoiseStep| device.open_network(&step.denoise.model, 1, &step.denoise.network_options());
         let network = flow.denoise.as_ref().map(open).transpose()?;
+        let reports = || [Some(&first), then.as_ref()].into_iter().flatten().map(Frames::report);
+        let built = reports().map(|report| report.pipelines_built).sum();
+        counters.compiled(built, reports().map(|report| report.pipelines_reused).sum(), start.elapsed());
         Ok(Self {
             device: Arc::clone(device),
             info: device.info().clone(),

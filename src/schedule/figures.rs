@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::dispatch::Dispatch;
 use super::{Ended, Job, LaneId, Outcome};
 use crate::qos::{PerQos, Qos};
-use crate::telemetry::{Health, LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span};
+use crate::telemetry::{CompiledSnapshot, Health, LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span, WorkSnapshot};
 
 /// Spans that a lane remembers.
 const SPANS: usize = 256;
@@ -48,6 +48,10 @@ impl Figures {
 
     pub(super) fn put_behind(&mut self, qos: Qos) {
         self.qos[qos].counts.put_behind += 1;
+    }
+
+    pub(super) fn told(&mut self, qos: Qos, coherence: f32) {
+        self.qos[qos].counts.coherence = Some(coherence);
     }
 
     pub(super) fn refused(&mut self, qos: Qos) {
@@ -128,6 +132,8 @@ impl Figures {
             qos: PerQos::from_fn(of),
             lanes: lanes.collect(),
             streams: Vec::new(),
+            work: WorkSnapshot::default(),
+            compiled: CompiledSnapshot::default(),
             memory: None,
             health: Health::default(),
         }

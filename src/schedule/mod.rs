@@ -255,6 +255,9 @@ impl Schedule {
         if behind {
             state.figures.put_behind(qos);
         }
+        if let Some(coherence) = coherence {
+            state.figures.told(qos, coherence);
+        }
         let work = Some(work);
         let job = Job { name, qos, load, place, answer, work, submitted: now, started: None, worked: Duration::ZERO };
         state.jobs.insert(id, job);
@@ -300,6 +303,7 @@ impl Schedule {
                 Progress::More(work, coherence) => {
                     job.work = Some(work);
                     if let Some(coherence) = coherence {
+                        state.figures.told(lane.qos, coherence);
                         let behind = state.dispatch.puts_behind(lane.qos, coherence);
                         if behind && !job.place.behind {
                             state.figures.put_behind(lane.qos);

@@ -1,0 +1,84 @@
+//! What a snapshot says of an engine's plans.
+
+use std::time::Duration;
+
+use auricle::{DeviceChoice, Engine, FrameShape, Gate, Graph, JobOptions, Qos, StreamOptions};
+
+use crate::adapter::{adapter_names, open};
+use crate::signals::noise;
+
+const LEN: usize = 256;
+
+fn gated() -> Graph {
+    Graph::new().input("in", FrameShape::real(LEN)).gate("gate", "in", Gate::default()).output("out", "gate")
+}
+
+/// Engines of which nobody else counts.
+fn new_engines() -> Vec<Engine> {
+    let names = adapter_names().iter().map(|name| DeviceChoice::Named((*name).to_owned()));
+    std::iter::once(DeviceChoice::Cpu).chain(names).map(open).collect()
+}
+
+/// Frames of which every fourth sounds.
+fn sparse(frames: usize) -> Vec<f32> {
+    let mut samples = noise(frames * LEN, 1);
+    for (index, frame) in samples.chunks_mut(LEN).enumerate() {
+        if index % 4 != 0 {
+            frame.fill(0.0);
+        }
+    }
+    samples
+}
+
+#[test]
+fn every_frame_is_counted_once_whoever_brought_it() {
+    for engine in new_engines() {
+        let name = &engine.device().name;
+        let plan = engine.compile(&gated()).expect("it compiles");
+        assert_eq!(engine.snapshot().expect("a snapshot").work, Default::default(), "{name}: nothing was done");
+        plan.run(&[&sparse(40)], 1).expect("it runs");
+        let job = engine.submit(&plan, [sparse(80)], JobOptions { qos: Qos::Default, ..JobOptions::default() });
+        job.expect("it is taken").wait().expect("it is done");
+        let work = engine.snapshot().expect("a snapshot").work;
+        assert_eq!((work.frames, work.live, work.faulty), (120, 30, 0), "{name}: {work:?}");
+        assert_eq!(work.sparsity(), 0.75, "{name}");
+        assert!(work.batches >= 2 && work.largest_batch >= 40 && work.mean_batch() <= 60.0, "{name}: {work:?}");
+
+        // Silence of a stream goes to no device.
+        let mut stream = engine.open_stream(&plan, StreamOptions::default()).expect("a stream");
+        stream.push(&sparse(40)).expect("there is room");
+        stream.finish();
+        let mut pulled = vec![0.0; 40 * LEN];
+        stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it comes out");
+        let snapshot = engine.snapshot().expect("a snapshot");
+        assert_eq!(snapshot.work.live, 40, "{name}: {:?}", snapshot.work);
+        let passed: u64 = snapshot.streams.iter().map(|streams| streams.passed).sum();
+        assert_eq!(snapshot.work.frames + passed, 160, "{name}: {:?}", snapshot.work);
+    }
+}
+
+#[test]
+fn what_compiling_took_is_counted() {
+    for engine in new_engines() {
+        let name = &engine.device().name;
+        let first = engine.compile(&gated()).expect("it compiles");
+        let second = engine.compile(&gated()).expect("it compiles");
+        let compiled = engine.snapshot().expect("a snapshot").compiled;
+        assert_eq!(compiled.graphs, 2, "{name}");
+        let of = [first.report(), second.report()];
+        let built: usize = of.iter().map(|report| report.pipelines_built).sum();
+        let reused: usize = of.iter().map(|report| report.pipelines_reused).sum();
+        assert_eq!((compiled.pipelines_built, compiled.pipelines_reused), (built as u64, reused as u64), "{name}");
+        assert!(compiled.time >= of[0].time + of[1].time, "{name}: {compiled:?}");
+    }
+}
+
+#[test]
+fn the_last_coherence_is_told() {
+    let engine = open(DeviceChoice::Cpu);
+    let plan = engine.compile(&gated()).expect("it compiles");
+    assert_eq!(engine.snapshot().expect("a snapshot").qos.low.coherence, None);
+    let options = JobOptions { qos: Qos::Low, coherence: Some(0.25), ..JobOptions::default() };
+    engine.submit(&plan, [sparse(4)], options).expect("it is taken").wait().expect("it is done");
+    assert_eq!(engine.snapshot().expect("a snapshot").qos.low.coherence, Some(0.25));
+}
