@@ -30,6 +30,10 @@ pub struct EngineOptions {
     /// What would take more is refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory), before the driver sees it.
     /// The `cpu` device has no memory of its own, and no budget.
     pub memory_budget: Option<u64>,
+    /// Whether the command queues of the levels get priorities from the driver, too, where it grants them: Vulkan's global
+    /// ones (`auricle devices` tries it; those above the default may need a privilege). What is not granted is logged, and
+    /// [`QosSnapshot::hardware_priority`](crate::QosSnapshot::hardware_priority) says what was.
+    pub hardware_priority: bool,
     /// Cores for the engine's threads, and memory that stays where it is.
     pub isolation: IsolationOptions,
     /// Faults that the device makes, for tests.
@@ -64,7 +68,8 @@ impl Engine {
     /// driver says when it cannot be opened. `Auto` and `Cpu` need no driver. [`crate::Error::Setting`] when an option is
     /// out of its range.
     pub fn open(options: &EngineOptions) -> Result<Self> {
-        let device = device::open(&options.device, options.threads, &options.pipeline_cache, options.memory_budget)?;
+        let EngineOptions { device, threads, pipeline_cache, memory_budget, hardware_priority, .. } = options;
+        let device = device::open(device, *threads, pipeline_cache, *memory_budget, *hardware_priority)?;
         let device = options.faults.around(device);
         let bounds = options.schedule.checked(device.info().kind)?;
         let isolation = Isolation::new(&options.isolation, &bounds.lanes)?;
@@ -283,6 +288,9 @@ impl Engine {
         let mut snapshot = self.lanes()?.snapshot();
         let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (snapshot.work, snapshot.compiled) = self.inner.processor.counters().snapshot();
+        for qos in Qos::ALL {
+            snapshot.qos[qos].hardware_priority = self.inner.processor.has_priority(qos);
+        }
         snapshot.memory = self.inner.processor.memory();
         snapshot.health = self.inner.processor.health();
         snapshot.streams = observer.map_or_else(Vec::new, |observer| observer.snapshot());

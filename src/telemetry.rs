@@ -165,6 +165,8 @@ pub enum HealthState {
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct QosSnapshot {
+    /// Whether its command queue has a priority of the driver's, too.
+    pub hardware_priority: bool,
     /// Jobs in the queue, those included of which a part is done.
     pub waiting: usize,
     /// Submissions on the device.

@@ -1,6 +1,9 @@
 //! Which device is opened: by name, by kind, and by default.
 
-use auricle::{DeviceChoice, DeviceKind, Devices, Engine, EngineOptions, Error, PipelineCacheDir};
+use auricle::{
+    DeviceChoice, DeviceKind, Devices, Engine, EngineOptions, Error, FrameShape, Graph, JobOptions, PhiResolvent,
+    PipelineCacheDir, Qos,
+};
 
 use crate::adapter::{adapter_names, open};
 
@@ -83,4 +86,44 @@ fn choices_are_read_from_text() {
     assert_eq!(parse("CPU"), DeviceChoice::Cpu);
     assert_eq!(parse("Gpu"), DeviceChoice::Gpu);
     assert_eq!(parse("llvmpipe"), DeviceChoice::Named("llvmpipe".to_owned()));
+}
+
+#[test]
+fn hardware_priorities_are_used_where_they_are_granted_and_change_no_result() {
+    let devices = Devices::find(1).expect("there is a CPU at least");
+    for info in devices.list() {
+        let granted = devices.hardware_priorities(&info).unwrap_or_default();
+        let device = match info.kind {
+            DeviceKind::Cpu => DeviceChoice::Cpu,
+            _ => DeviceChoice::Named(info.name.clone()),
+        };
+        let options = |hardware_priority| EngineOptions {
+            device: device.clone(),
+            pipeline_cache: PipelineCacheDir::Off,
+            hardware_priority,
+            ..EngineOptions::default()
+        };
+        let graph = Graph::new()
+            .input("in", FrameShape::real(256))
+            .filter("filter", "in", PhiResolvent::default())
+            .output("out", "filter");
+        let samples: Vec<f32> = (0..256 * 20).map(|n| (n as f32 * 0.1).sin()).collect();
+        let results = [false, true].map(|hardware_priority| {
+            let engine = Engine::open(&options(hardware_priority)).expect("it opens, granted or not");
+            let plan = engine.compile(&graph).expect("it compiles");
+            let of = |qos| {
+                let options = JobOptions { qos, ..JobOptions::default() };
+                let ticket = engine.submit(&plan, [samples.clone()], options).expect("it is taken");
+                ticket.wait().expect("it is done").dense("out").expect("its output").to_vec()
+            };
+            let results = Qos::ALL.map(of);
+            let snapshot = engine.snapshot().expect("a snapshot");
+            for (qos, level) in snapshot.qos.iter() {
+                let expected = hardware_priority && granted[qos];
+                assert_eq!(level.hardware_priority, expected, "{}: {qos}", info.name);
+            }
+            results
+        });
+        assert!(results[0] == results[1], "{}: the same to the bit", info.name);
+    }
 }

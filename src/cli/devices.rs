@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{DeviceInfo, DeviceKind, Devices};
+use crate::{DeviceInfo, DeviceKind, Devices, PerQos};
 
 #[derive(serde::Serialize)]
 struct Listing {
@@ -16,6 +16,8 @@ struct ListedDevice {
     #[serde(flatten)]
     info: DeviceInfo,
     limits: serde_json::Map<String, serde_json::Value>,
+    /// Which levels the driver gives a priority; none for the CPU.
+    hardware_priorities: Option<PerQos<bool>>,
 }
 
 #[expect(clippy::print_stdout, reason = "the list is what was asked for")]
@@ -26,7 +28,7 @@ pub(super) fn devices(json: bool) -> Result<()> {
         return Ok(());
     }
     for device in &listing.devices {
-        let ListedDevice { info, limits } = device;
+        let ListedDevice { info, limits, hardware_priorities } = device;
         let kind = match info.kind {
             DeviceKind::Cpu => "CPU",
             DeviceKind::Gpu => "GPU",
@@ -41,9 +43,17 @@ pub(super) fn devices(json: bool) -> Result<()> {
         for (limit, amount) in limits {
             println!("    {limit}: {amount}");
         }
+        if let Some(granted) = hardware_priorities {
+            println!("    hardware priorities: {}", priorities(granted));
+        }
     }
     println!("\n`auto` takes {}: {}", listing.auto, listing.why);
     Ok(())
+}
+
+fn priorities(granted: &PerQos<bool>) -> String {
+    let names: Vec<&str> = granted.iter().filter(|(_, granted)| **granted).map(|(qos, _)| qos.name()).collect();
+    if names.is_empty() { "none granted".to_owned() } else { format!("granted for {}", names.join(", ")) }
 }
 
 fn listing() -> Result<Listing> {
@@ -60,6 +70,10 @@ fn listing() -> Result<Listing> {
         let limits = devices.limits(info).unwrap_or_default();
         limits.into_iter().map(|(name, amount)| (name.to_owned(), amount.into())).collect()
     };
-    let devices = all.into_iter().map(|info| ListedDevice { limits: limits(&info), info }).collect();
+    let listed = |info: DeviceInfo| {
+        let hardware_priorities = devices.hardware_priorities(&info);
+        ListedDevice { limits: limits(&info), hardware_priorities, info }
+    };
+    let devices = all.into_iter().map(listed).collect();
     Ok(Listing { devices, auto: auto.name, why })
 }

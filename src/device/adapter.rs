@@ -11,6 +11,7 @@ use super::cpu::CpuDevice;
 use super::gpu::{GpuDevice, Memory, PipelineCacheDir};
 use super::host::HostPool;
 use crate::error::{Error, Result};
+use crate::qos::{PerQos, Qos};
 
 /// Which device to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +106,15 @@ impl Devices {
         ])
     }
 
+    /// Which levels an adapter gives a priority in the hardware, beside what the scheduler does; tried by opening a device
+    /// for each. None for what is no adapter.
+    pub fn hardware_priorities(&self, device: &DeviceInfo) -> Option<PerQos<bool>> {
+        let (adapter, info) = self.adapters.iter().find(|(_, info)| info == device)?;
+        let (host, cache, memory) = (&self.host, PipelineCacheDir::Off, Memory::new(None));
+        let opened = |qos| GpuDevice::open(adapter, info.clone(), host.clone(), &cache, &memory, Some(qos));
+        Some(PerQos::from_fn(|qos| opened(qos).is_ok_and(|device| device.has_priority())))
+    }
+
     fn hardware(&self) -> Option<&(wgpu::Adapter, DeviceInfo)> {
         self.adapters.iter().find(|(_, info)| info.kind == DeviceKind::Gpu)
     }
@@ -128,6 +138,7 @@ pub(crate) fn open(
     threads: usize,
     cache: &PipelineCacheDir,
     memory_budget: Option<u64>,
+    hardware_priority: bool,
 ) -> Result<Arc<dyn Device>> {
     // The CPU must open without a driver being as much as asked.
     if *choice == DeviceChoice::Cpu {
@@ -150,7 +161,8 @@ pub(crate) fn open(
         tracing::warn!("`{}` computes on the CPU; the `cpu` device does the same many times faster", info.name);
     }
     let memory = Memory::new(memory_budget);
-    Ok(Arc::new(GpuDevice::open(adapter, info.clone(), devices.host.clone(), cache, &memory)?))
+    let priority = hardware_priority.then_some(Qos::Default);
+    Ok(Arc::new(GpuDevice::open(adapter, info.clone(), devices.host.clone(), cache, &memory, priority)?))
 }
 
 /// Hardware before software, in the order of the drivers. GL is asked only where nothing else is there: elsewhere it
@@ -213,7 +225,7 @@ fn describe(adapter: &wgpu::Adapter) -> DeviceInfo {
 pub(super) fn all_for_tests() -> Vec<GpuDevice> {
     let host = HostPool::new(1).expect("one thread needs no pool");
     let open = |(adapter, info): (wgpu::Adapter, DeviceInfo)| {
-        GpuDevice::open(&adapter, info, host.clone(), &PipelineCacheDir::Off, &Memory::new(None))
+        GpuDevice::open(&adapter, info, host.clone(), &PipelineCacheDir::Off, &Memory::new(None), None)
             .expect("the adapter should open")
     };
     let devices: Vec<GpuDevice> = adapters().into_iter().map(open).collect();

@@ -18,6 +18,7 @@ use super::host::{Gating, HostPool, LiveRow};
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
 use crate::frame::FrameState;
+use crate::qos::Qos;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
@@ -57,7 +58,7 @@ impl Device for CpuDevice {
         &self.info
     }
 
-    fn another(&self) -> Result<Option<Arc<dyn Device>>> {
+    fn another(&self, _qos: Qos) -> Result<Option<Arc<dyn Device>>> {
         Ok(None)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{CompileReport, Device, DeviceInfo, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
+use crate::qos::Qos;
 use crate::recording::Recording;
 use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
@@ -150,7 +151,7 @@ impl Device for FaultyDevice {
         self.device.info()
     }
 
-    fn another(&self) -> Result<Option<Arc<dyn Device>>> {
+    fn another(&self, qos: Qos) -> Result<Option<Arc<dyn Device>>> {
         let refuse = |left: u32| left.checked_sub(1);
         let is_replacement = self.is_lost.load(Ordering::Acquire);
         if is_replacement && self.state.refusals.try_update(Ordering::Relaxed, Ordering::Relaxed, refuse).is_ok() {
@@ -160,8 +161,12 @@ impl Device for FaultyDevice {
                 reason: "refused on purpose".to_owned(),
             });
         }
-        let device = self.device.another()?.unwrap_or_else(|| Arc::clone(&self.device));
+        let device = self.device.another(qos)?.unwrap_or_else(|| Arc::clone(&self.device));
         Ok(Some(Arc::new(Self { device, state: Arc::clone(&self.state), is_lost: Arc::default() })))
+    }
+
+    fn has_priority(&self) -> bool {
+        self.device.has_priority()
     }
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::qos::Qos;
 use crate::recording::Recording;
 use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
@@ -36,8 +37,13 @@ pub(crate) use processor::Processor;
 pub(crate) trait Device: Send + Sync + std::fmt::Debug {
     fn info(&self) -> &DeviceInfo;
 
-    /// The same processor through a command queue of its own; none where there is but one way to it.
-    fn another(&self) -> Result<Option<Arc<dyn Device>>>;
+    /// The same processor through a command queue of its own, for a level; none where there is but one way to it.
+    fn another(&self, qos: Qos) -> Result<Option<Arc<dyn Device>>>;
+
+    /// Whether its command queue has the level's priority in the hardware, too.
+    fn has_priority(&self) -> bool {
+        false
+    }
 
     /// What can do its work when it fails for good; none where nothing could.
     fn fallback(&self) -> Option<Arc<dyn Device>>;

@@ -52,7 +52,7 @@ impl Processor {
         }
         // Not its own: that is always there.
         let main = self.device(Qos::Default)?;
-        let device = main.another()?.unwrap_or(main);
+        let device = main.another(qos)?.unwrap_or(main);
         *queue = Some(Arc::clone(&device));
         Ok(device)
     }
@@ -68,7 +68,7 @@ impl Processor {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.losses += 1;
         let again = !failed_again && health.losses <= MOST_REPLACEMENTS;
-        let new = if again { failed.another().ok().flatten() } else { None };
+        let new = if again { failed.another(qos).ok().flatten() } else { None };
         let (device, what) = match (new, failed.fallback()) {
             (Some(device), _) => (Some(device), "a new device"),
             (None, Some(device)) => (Some(device), "the CPU"),
@@ -84,6 +84,11 @@ impl Processor {
             }
             None => false,
         }
+    }
+
+    /// Whether the command queue of a level has its priority in the hardware.
+    pub(crate) fn has_priority(&self, qos: Qos) -> bool {
+        self.queue(qos).as_ref().is_some_and(|device| device.has_priority())
     }
 
     /// What the buffers of all its devices take; none on the CPU.

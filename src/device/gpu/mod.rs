@@ -21,6 +21,8 @@ mod pipeline;
 
 mod plan;
 
+mod priority;
+
 mod gated_on_host;
 
 mod gated_on_device;
@@ -38,6 +40,7 @@ use super::host::HostPool;
 use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::graph::limits;
+use crate::qos::Qos;
 use crate::recording::Recording;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
@@ -55,6 +58,10 @@ pub(crate) struct GpuDevice {
     adapter: wgpu::Adapter,
     cache: PipelineCacheDir,
     host: HostPool,
+    /// Whether levels get what the hardware knows of priorities.
+    hardware_priority: bool,
+    /// Whether this one has got it.
+    has_priority: bool,
     shared: Arc<Shared>,
 }
 
@@ -105,8 +112,9 @@ impl GpuDevice {
         host: HostPool,
         cache: &PipelineCacheDir,
         memory: &Arc<Memory>,
+        priority: Option<Qos>,
     ) -> Result<Self> {
-        let (device, queue) = request_device(adapter, &info)?;
+        let (device, queue, has_priority) = request_device(adapter, &info, priority)?;
         let faults = Arc::new(Faults::default());
         let uncaptured = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.report(false, error.to_string())));
@@ -121,12 +129,18 @@ impl GpuDevice {
         let tables = network::TableCache::default();
         let shared = Shared { name, device, queue, faults, polling, pipelines, memory, tables };
         let (adapter, cache, shared) = (adapter.clone(), cache.clone(), Arc::new(shared));
-        Ok(Self { info, adapter, cache, host, shared })
+        let hardware_priority = priority.is_some();
+        Ok(Self { info, adapter, cache, host, hardware_priority, has_priority, shared })
     }
 }
 
 /// Asks for no more than every adapter has, except where more is free: large bindings, and what the pipelines use.
-fn request_device(adapter: &wgpu::Adapter, info: &DeviceInfo) -> Result<(wgpu::Device, wgpu::Queue)> {
+/// The last is whether it has the priority.
+fn request_device(
+    adapter: &wgpu::Adapter,
+    info: &DeviceInfo,
+    priority: Option<Qos>,
+) -> Result<(wgpu::Device, wgpu::Queue, bool)> {
     let offered = adapter.limits();
     let required_limits = wgpu::Limits {
         max_compute_invocations_per_workgroup: limits::MOST_INVOCATIONS,
@@ -144,11 +158,19 @@ fn request_device(adapter: &wgpu::Adapter, info: &DeviceInfo) -> Result<(wgpu::D
         required_limits,
         ..wgpu::DeviceDescriptor::default()
     };
-    pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| Error::Device {
+    if let Some(qos) = priority {
+        match priority::open(adapter, &descriptor, qos) {
+            Ok((device, queue)) => return Ok((device, queue, true)),
+            Err(reason) => tracing::info!("`{}`: no hardware priority for `{qos}`: {reason}", info.name),
+        }
+    }
+    let opened = pollster::block_on(adapter.request_device(&descriptor));
+    let (device, queue) = opened.map_err(|error| Error::Device {
         device: info.name.clone(),
         action: "opening it",
         reason: error.to_string(),
-    })
+    })?;
+    Ok((device, queue, false))
 }
 
 impl Device for GpuDevice {
@@ -156,9 +178,14 @@ impl Device for GpuDevice {
         &self.info
     }
 
-    fn another(&self) -> Result<Option<Arc<dyn Device>>> {
-        let device = Self::open(&self.adapter, self.info.clone(), self.host.clone(), &self.cache, &self.shared.memory)?;
-        Ok(Some(Arc::new(device)))
+    fn another(&self, qos: Qos) -> Result<Option<Arc<dyn Device>>> {
+        let (info, host, memory) = (self.info.clone(), self.host.clone(), &self.shared.memory);
+        let priority = self.hardware_priority.then_some(qos);
+        Ok(Some(Arc::new(Self::open(&self.adapter, info, host, &self.cache, memory, priority)?)))
+    }
+
+    fn has_priority(&self) -> bool {
+        self.has_priority
     }
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
