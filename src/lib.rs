@@ -148,6 +148,8 @@ mod isolation;
 
 mod telemetry;
 
+mod sync;
+
 mod qos;
 
 mod frame;

@@ -10,6 +10,8 @@
 //! job, so each is answered exactly once. Decisions are `dispatch.rs`'s; threads are `threads.rs`'s and `timer.rs`'s,
 //! and tests do without them.
 
+mod bell;
+
 mod dispatch;
 
 mod entropy;
@@ -43,6 +45,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::sync::Unparker;
 
+pub(crate) use self::bell::Bell;
 pub(crate) use self::dispatch::Bounds;
 pub(crate) use self::dispatch::Load;
 use self::dispatch::{Dispatch, JobId, Place};
@@ -52,7 +55,7 @@ pub use self::lane::{Lane, LaneGuard};
 pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
 pub(crate) use self::plan_job::Watch;
 pub use self::samples::Samples;
-pub(crate) use self::threads::{Bell, Lanes, panic_message};
+pub(crate) use self::threads::{Lanes, panic_message};
 pub(crate) use self::ticket::Answer;
 pub use self::ticket::Ticket;
 pub(crate) use self::work::Work;

@@ -1,13 +1,13 @@
 //! The threads of a scheduler: lanes, each of which takes jobs of one level and drives one command queue, in order, and the
 //! timer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use crossbeam::sync::{Parker, Unparker};
+use crossbeam::sync::Parker;
 
+use super::bell::Bell;
 use super::dispatch::{Bounds, Load};
 use super::lane::{Lane, LaneGuard};
 use super::options::{JobOptions, ShutDown};
@@ -22,43 +22,6 @@ use crate::isolation::{Isolation, lane_name};
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
-
-/// How long a lane without work stays awake: about as long as waking up takes.
-const AWAKE: Duration = Duration::from_micros(30);
-
-/// What wakes a lane.
-#[derive(Debug)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    unparker: Unparker,
-}
-
-impl Bell {
-    pub(crate) fn new(unparker: Unparker) -> Self {
-        Self { rung: AtomicBool::new(false), unparker }
-    }
-
-    pub(crate) fn ring(&self) {
-        self.rung.store(true, Ordering::Release);
-        self.unparker.unpark();
-    }
-
-    /// Waits until it was rung since the last time, or so long: a moment awake, then asleep.
-    pub(crate) fn wait(&self, parker: &Parker, timeout: Option<Duration>) {
-        let start = Instant::now();
-        while !self.rung.swap(false, Ordering::Acquire) {
-            if start.elapsed() < AWAKE {
-                std::hint::spin_loop();
-                continue;
-            }
-            match timeout.map(|timeout| timeout.checked_sub(start.elapsed())) {
-                None => parker.park(),
-                Some(Some(left)) => parker.park_timeout(left),
-                Some(None) => return,
-            }
-        }
-    }
-}
 
 /// All threads of a scheduler.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! Waiting for the other side of a stream: a thread that sleeps, or a task that is woken.
 
-use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Wake, Waker};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use crate::schedule::outside;
+use crate::sync::{AWAKE, AtomicBool, Mutex, Parker, Unparker, fence};
 
 /// Wakes the one who waits. Costs whoever rings next to nothing while nobody does.
 #[derive(Debug, Default)]
@@ -14,9 +14,6 @@ pub(super) struct Signal {
     is_awaited: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
-
-/// How long a thread looks again and again before it sleeps: about as long as waking up takes.
-const AWAKE: Duration = Duration::from_micros(20);
 
 impl Signal {
     /// To be called after what the waiter looks at has changed.
@@ -47,16 +44,17 @@ impl Signal {
             }
             std::hint::spin_loop();
         }
-        let waker = Waker::from(Arc::new(ThisThread(std::thread::current())));
+        let parker = Parker::new();
+        let waker = Waker::from(Arc::new(ThisThread(parker.unparker().clone())));
         loop {
             self.await_with(waker.clone());
             if is_ready() {
                 return true;
             }
             match timeout {
-                None => std::thread::park(),
+                None => parker.park(),
                 Some(timeout) => match timeout.checked_sub(start.elapsed()) {
-                    Some(left) => std::thread::park_timeout(left),
+                    Some(left) => parker.park_timeout(left),
                     None => return false,
                 },
             }
@@ -64,7 +62,7 @@ impl Signal {
     }
 }
 
-struct ThisThread(Thread);
+struct ThisThread(Unparker);
 
 impl Wake for ThisThread {
     fn wake(self: Arc<Self>) {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 
 use crate::error::Error;
 use crate::qos::{PerQos, Qos};
+use crate::schedule::Bell;
 use crate::schedule::dispatch::{Bounds, Load};
 use crate::schedule::lane::Lane;
-use crate::schedule::threads::Bell;
 use crate::schedule::ticket::Answer;
 use crate::schedule::work::Work;
 use crate::schedule::{Arrival, Clock, LaneId, Progress, Schedule, Task};
