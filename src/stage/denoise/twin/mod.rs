@@ -20,17 +20,17 @@ mod layer;
 
 pub(crate) mod matrix;
 
+mod transform;
+
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use realfft::num_complex::Complex32;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+use rustfft::num_complex::Complex32;
 
 use self::activation::{Features, MaskBins, MaskValues, OverlapAdd, Weigh};
 use self::layer::{Block, PackedLayer, Room};
 use self::matrix::{Matrix, Rows, Start, stride};
+use self::transform::RealTransform;
 use super::model::{Basis, Feature, Model, Part, Window};
 use super::network::{HopStep, NetworkOptions, NetworkState};
 use crate::simd::SimdLevel;
@@ -51,8 +51,7 @@ pub(crate) struct PackedModel {
     parts: Vec<PackedPart>,
     /// Of a channel.
     initial_state: Vec<f32>,
-    forward: Arc<dyn RealToComplex<f32>>,
-    inverse: Arc<dyn ComplexToReal<f32>>,
+    transform: RealTransform,
 }
 
 struct PackedPart {
@@ -83,7 +82,6 @@ impl PackedModel {
     pub(crate) fn new(model: &Model, level: SimdLevel, options: &NetworkOptions) -> Self {
         let description = model.description();
         let (window_len, hop) = (description.window_len, description.hop);
-        let mut planner = RealFftPlanner::new();
         let mut initial_state = vec![0.0; 2 * (window_len - hop)];
         let mut parts = Vec::new();
         for part in &description.parts {
@@ -100,8 +98,7 @@ impl PackedModel {
             mask_floor: options.mask_floor,
             parts,
             initial_state,
-            forward: planner.plan_fft_forward(window_len),
-            inverse: planner.plan_fft_inverse(window_len),
+            transform: RealTransform::new(level, window_len),
         }
     }
 
@@ -217,7 +214,6 @@ pub(crate) struct TwinRoom {
     signal: Vec<f32>,
     overlap: Vec<f32>,
     steps: Vec<HopStep>,
-    complex: Vec<Complex32>,
     scratch: Vec<Complex32>,
 }
 
@@ -333,7 +329,7 @@ impl PackedPart {
                 features.resize(block.rows() * width, 0.0);
                 let spectra = room.basis.chunks_exact_mut(2 * bins).zip(features.chunks_exact_mut(width));
                 for (window, (spectrum, features)) in room.windows.chunks_exact_mut(row_len).zip(spectra) {
-                    model.spectrum_from_window(window, spectrum, &mut room.complex, &mut room.scratch);
+                    model.transform.forward(window, spectrum, &mut room.scratch);
                     model.level.run(Features { feature: *feature, spectrum, features });
                 }
                 width
@@ -360,7 +356,7 @@ impl PackedPart {
                 let spectra = room.basis.chunks_exact_mut(2 * bins).zip(masks.chunks_exact(mask_stride));
                 for (window, (spectrum, mask)) in room.windows.chunks_exact_mut(row_len).zip(spectra) {
                     model.level.run(MaskBins { mask: &mask[..bins], floor, spectrum });
-                    model.window_from_spectrum(spectrum, window, &mut room.complex, &mut room.scratch);
+                    model.transform.inverse(spectrum, window, &mut room.scratch);
                 }
             }
             PackedBasis::Learned(learned) => {
@@ -374,48 +370,5 @@ impl PackedPart {
                 decoder.product(values, Start::Bias(nothing), &mut room.windows, &mut room.layers.bytes);
             }
         }
-    }
-}
-
-impl PackedModel {
-    /// Real FFT without scaling; `window` is garbage afterwards.
-    fn spectrum_from_window(
-        &self,
-        window: &mut [f32],
-        spectrum: &mut [f32],
-        complex: &mut Vec<Complex32>,
-        scratch: &mut Vec<Complex32>,
-    ) {
-        let bins = self.window_len / 2 + 1;
-        complex.resize(bins, Complex32::default());
-        scratch.resize(self.forward.get_scratch_len().max(self.inverse.get_scratch_len()), Complex32::default());
-        let transformed =
-            self.forward.process_with_scratch(&mut window[..self.window_len], &mut complex[..bins], scratch);
-        debug_assert!(transformed.is_ok(), "lengths should be those of the plan");
-        for (pair, bin) in spectrum.chunks_exact_mut(2).zip(&complex[..bins]) {
-            pair.copy_from_slice(&[bin.re, bin.im]);
-        }
-    }
-
-    /// Its inverse, which divides by the length.
-    fn window_from_spectrum(
-        &self,
-        spectrum: &[f32],
-        window: &mut [f32],
-        complex: &mut Vec<Complex32>,
-        scratch: &mut [Complex32],
-    ) {
-        let bins = self.window_len / 2 + 1;
-        complex.resize(bins, Complex32::default());
-        let factor = 1.0 / self.window_len as f32;
-        for (bin, pair) in complex.iter_mut().zip(spectrum.chunks_exact(2)) {
-            *bin = Complex32::new(pair[0] * factor, pair[1] * factor);
-        }
-        // The first and the last bin of a real signal are real; what rounding left there would be refused.
-        complex[0].im = 0.0;
-        complex[bins - 1].im = 0.0;
-        let transformed =
-            self.inverse.process_with_scratch(&mut complex[..bins], &mut window[..self.window_len], scratch);
-        debug_assert!(transformed.is_ok(), "lengths should be those of the plan");
     }
 }
