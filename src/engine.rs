@@ -90,7 +90,8 @@ impl Engine {
     /// back ahead of that.
     ///
     /// For an app in the background, and before another one needs the device. Work that goes on keeps its memory: pause
-    /// streams and wait for jobs first.
+    /// streams and wait for jobs first. What somebody else takes meanwhile may be missing then: a stream that is pushed to
+    /// and finds no room any more ends with that error.
     ///
     /// # Errors
     /// What the device reports when it cannot be read; what could not be saved stays.
@@ -101,8 +102,8 @@ impl Engine {
     /// Brings back what [`sleep`](Self::sleep) freed, so that the next work need not wait for it.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when there is no room any more, and what else the device reports. Everything stays usable:
-    /// what could not come back tries again when it is used.
+    /// [`Error::OutOfMemory`] when there is no room any more, and what else the device reports. What could not come back
+    /// tries again when it is used.
     pub fn wake(&self) -> Result<()> {
         self.inner.processor.wake()
     }

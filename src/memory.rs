@@ -95,8 +95,8 @@ impl HostBuffer {
         self.huge_pages
     }
 
-    /// Brings the buffer into physical memory, and keeps it there where the system allows it (`ulimit -l`): then nobody
-    /// waits for a page when it is touched first. Growing it later undoes that.
+    /// Brings the buffer into physical memory, so that nobody waits for a page when it is touched first; and keeps it there
+    /// if it is 2 MiB or more and the system allows it (`ulimit -l`). Growing it later undoes that.
     pub fn settle(&mut self) -> MemoryTier {
         #[cfg(unix)]
         if let Store::Mapped(map) = &self.store
@@ -104,9 +104,12 @@ impl HostBuffer {
         {
             return MemoryTier::Locked;
         }
-        // Writing what is there brings a page in; reading might not.
+        // Writing what is there brings a page in; reading might not. The last chunk may begin on one and end on the next.
         for page in self.floats_mut().chunks_mut(4096 / FLOAT_BYTES) {
             page[0] = std::hint::black_box(page[0]);
+        }
+        if let Some(last) = self.floats_mut().last_mut() {
+            *last = std::hint::black_box(*last);
         }
         if self.huge_pages == HugePages::Advised { MemoryTier::HugePages } else { MemoryTier::Prefaulted }
     }

@@ -77,7 +77,8 @@ impl WorkSnapshot {
     }
 }
 
-/// What compiling has taken since the engine opened.
+/// What compiling has taken since the engine opened: the kernels of graphs. Those of a denoiser's network are built when it
+/// is opened, and are not in here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct CompiledSnapshot {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use auricle::stage::denoise::model::Model;
 use auricle::{
-    Denoise, DeviceChoice, Engine, EngineOptions, Error, FrameShape, Graph, MemorySnapshot, PhiResolvent,
-    PipelineCacheDir, PlanOptions, Qos, RunOutput, StreamOptions,
+    Denoise, DeviceChoice, Engine, EngineOptions, Error, FilterMode, FrameShape, Gate, Graph, MemorySnapshot,
+    PhiResolvent, PipelineCacheDir, PlanOptions, Qos, RunOutput, StreamOptions,
 };
 
 use crate::adapter::{adapter_names, open};
@@ -210,6 +210,7 @@ fn who_wakes_without_room_is_told_and_can_try_again() {
         let (frames, mut output, mut expected) = (noise(100 * 256 * 4, 5), RunOutput::default(), RunOutput::default());
         session.push(&[&frames], &mut output).expect("it runs");
         twin.push(&[&frames], &mut expected).expect("it runs");
+        twin.push(&[&frames], &mut expected).expect("it runs");
         drop(twin);
         assert!(engine.sleep().expect("it can be read back") > 0, "{name}");
         let mut others = Vec::new();
@@ -221,6 +222,46 @@ fn who_wakes_without_room_is_told_and_can_try_again() {
         assert!(matches!(session.push(&[&frames], &mut output), Err(Error::OutOfMemory { .. })), "{name}");
         drop(others);
         session.push(&[&frames], &mut output).expect("there is room again");
-        assert!(output.dense("clean").is_some_and(|clean| !clean.is_empty()), "{name}: it went on");
+        let clean = output.dense("clean").expect("its output");
+        assert!(!clean.is_empty() && Some(clean) == expected.dense("clean"), "{name}: as if nothing had been");
+    }
+}
+
+#[test]
+fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
+    for name in adapter_names() {
+        let engine = with_budget(name, Some(40 << 20));
+        let small = PlanOptions { buckets: vec![16, 256], ..PlanOptions::default() };
+        let gated = Graph::new()
+            .input("in", FrameShape::real(1024))
+            .gate("gate", "in", Gate::default())
+            .filter("filter", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
+            .output("clean", "filter");
+        let plan = engine.compile_with(&gated, &small).expect("it fits");
+        let mut stream = engine.open_stream(&plan, StreamOptions::default()).expect("a stream");
+        let (samples, mut pulled) = (noise(1024 * 20, 6), vec![0.0; 1024 * 20]);
+        stream.push(&samples).expect("there is room");
+        assert_eq!(
+            stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it comes out"),
+            pulled.len(),
+            "{name}"
+        );
+        let first = pulled.clone();
+
+        let denoising = engine.compile_with(&denoised(), &small).expect("it fits");
+        let mut sessions = Vec::new();
+        let refused = loop {
+            let start = std::time::Instant::now();
+            match denoising.session(16) {
+                Ok(session) => sessions.push(session),
+                Err(error) => break (error, start.elapsed()),
+            }
+            assert!(sessions.len() < 1000, "{name}: the budget should end this");
+        };
+        assert!(matches!(refused.0, Error::OutOfMemory { .. }), "{name}: {}", refused.0);
+        assert!(refused.1 < Duration::from_secs(5), "{name}: nobody waits for what cannot be: {:?}", refused.1);
+        stream.push(&samples).expect("there is room");
+        stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it sounds again, and comes out");
+        assert!(pulled == first, "{name}: the same to the bit");
     }
 }

@@ -1,6 +1,6 @@
 //! What a snapshot says of an engine's plans.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auricle::{DeviceChoice, Engine, FrameShape, Gate, Graph, JobOptions, Qos, StreamOptions};
 
@@ -50,6 +50,15 @@ fn every_frame_is_counted_once_whoever_brought_it() {
         stream.finish();
         let mut pulled = vec![0.0; 40 * LEN];
         stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it comes out");
+        // A batch's figures are there a moment after its samples.
+        let start = Instant::now();
+        let frames = || {
+            let snapshot = engine.snapshot().expect("a snapshot");
+            snapshot.work.frames + snapshot.streams.iter().map(|streams| streams.passed).sum::<u64>()
+        };
+        while frames() < 160 && start.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
         let snapshot = engine.snapshot().expect("a snapshot");
         assert_eq!(snapshot.work.live, 40, "{name}: {:?}", snapshot.work);
         let passed: u64 = snapshot.streams.iter().map(|streams| streams.passed).sum();

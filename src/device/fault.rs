@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{CompileReport, Device, DeviceInfo, PlanOptions, PreparedPlan};
+use super::{CompileReport, Device, DeviceInfo, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::qos::Qos;
 use crate::recording::Recording;
@@ -221,6 +221,14 @@ impl PreparedPlan for FaultyPlan {
     fn report(&self) -> &CompileReport {
         self.plan.report()
     }
+
+    fn keep_for(&mut self, keeper: &Keeper) {
+        self.plan.keep_for(keeper);
+    }
+
+    fn wake(&mut self) -> Result<()> {
+        self.plan.wake()
+    }
 }
 
 #[derive(Debug)]
@@ -237,6 +245,10 @@ impl Network for FaultyNetwork {
 
     fn call_rows(&self) -> usize {
         self.network.call_rows()
+    }
+
+    fn wake(&mut self) -> Result<()> {
+        self.network.wake()
     }
 
     fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>> {

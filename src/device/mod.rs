@@ -12,6 +12,8 @@ mod gpu;
 
 mod host;
 
+mod keeper;
+
 mod processor;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub use fault::{Fault, FaultPlan};
 pub use gpu::PipelineCacheDir;
 pub(crate) use host::{decide_rows, refuse_faulty};
+pub(crate) use keeper::{Hold, Keeper};
 pub(crate) use processor::Processor;
 
 /// A processor that can run recordings.
@@ -76,6 +79,14 @@ pub(crate) trait PreparedPlan: Send + std::fmt::Debug {
     fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()>;
 
     fn report(&self) -> &CompileReport;
+
+    /// Who counts on its buffers.
+    fn keep_for(&mut self, _keeper: &Keeper) {}
+
+    /// Brings back what went to sleep, so that a run need not.
+    fn wake(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How a graph is compiled.

@@ -27,7 +27,8 @@ pub struct IsolationOptions {
     /// The processors to choose from, by the system's numbers. When empty, all that the process may use, and first of all
     /// those that the system keeps free (`isolcpus`).
     pub cpus: Vec<usize>,
-    /// The rings of streams are kept in physical memory, so that no page fault comes in between.
+    /// The rings of streams are kept in physical memory, so that no page fault comes in between. The system locks whole
+    /// pages and does not count how often: where two rings share one, it is unlocked when the first of them goes.
     pub lock_memory: bool,
 }
 

@@ -13,7 +13,7 @@ pub struct Cpu {
     pub core: usize,
     /// The NUMA node, whose memory is near.
     pub node: usize,
-    /// Whether the system keeps other threads away from it (`isolcpus`).
+    /// Whether the system keeps other threads away from it (`isolcpus`), and this process may go there all the same.
     pub isolated: bool,
     /// Whether threads of this process run there unless told otherwise.
     pub allowed: bool,
@@ -34,7 +34,12 @@ impl Topology {
     pub fn of_this_machine() -> Self {
         let allowed = core_affinity::get_core_ids().unwrap_or_default();
         let allowed: Vec<usize> = allowed.into_iter().map(|core| core.id).collect();
-        Self::read(Path::new("/sys/devices/system"), &allowed).unwrap_or_else(|| Self::unknown(&allowed))
+        let mut here =
+            Self::read(Path::new("/sys/devices/system"), &allowed).unwrap_or_else(|| Self::unknown(&allowed));
+        for cpu in here.cpus.iter_mut().filter(|cpu| cpu.isolated && !cpu.allowed) {
+            cpu.isolated = can_go_to(cpu.id);
+        }
+        here
     }
 
     fn unknown(allowed: &[usize]) -> Self {
@@ -76,6 +81,13 @@ impl Topology {
         cores.dedup();
         cores.len()
     }
+}
+
+/// Whether a thread of this process can run there: in a container it may not.
+fn can_go_to(cpu: usize) -> bool {
+    let go = move || core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
+    let tried = std::thread::Builder::new().name("auricle.isolation".to_owned()).spawn(go);
+    tried.is_ok_and(|thread| thread.join().unwrap_or(false))
 }
 
 /// A list as the kernel writes it: `0-3,8,10-11`.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Compiled;
 use super::denoising::{Denoising, DenoisingChannel};
 use super::frames::{FramesChannel, FramesSession};
+use crate::device::Hold;
 use crate::error::Result;
 use crate::frame::{FrameState, Quiet};
 use crate::recording::batch::InputSamples;
@@ -28,6 +29,8 @@ pub(crate) struct Channels {
     /// What the network knew of open channels at some time, for when its device fails; and when that was.
     safe: Vec<(u32, NetworkState)>,
     safe_at: Instant,
+    /// Live signals do not wait for buffers that others took.
+    _holds: Vec<Hold>,
 }
 
 /// All that is known of a channel, on its way from one place to another.
@@ -66,6 +69,7 @@ impl Channels {
             Some(_) => Results::Each(Vec::new()),
         };
         Ok(Self {
+            _holds: plan.hold(),
             plan: Arc::clone(plan),
             output: output.to_owned(),
             first: plan.first.session(room),

@@ -30,6 +30,7 @@ pub(super) struct Denoising {
     /// Results that wait for those of the same time.
     states: Queue<FrameState>,
     waiting: Vec<Waiting>,
+    has_taken: bool,
     times: Vec<(String, Duration)>,
 }
 
@@ -90,6 +91,7 @@ impl Denoising {
             then_output: RunOutput::new(Layout::Dense),
             states: Queue::new(1),
             waiting,
+            has_taken: false,
             times: Vec::new(),
         };
         denoising.make_room(channels);
@@ -160,7 +162,9 @@ impl Denoising {
         which: &[u32],
         inputs: &[InputSamples<'_>],
     ) -> Result<()> {
+        self.wake(plan)?;
         first.push(&plan.first, which, inputs, &mut self.first_output)?;
+        self.has_taken = true;
         let frame_floats = plan.inputs().first().map_or(1, |(_, shape)| shape.floats());
         let frames = inputs.first().map_or(0, |samples| samples.count(frame_floats)) / which.len().max(1);
         which.iter().for_each(|channel| self.pushed[*channel as usize] += frames as u64);
@@ -168,8 +172,22 @@ impl Denoising {
         self.take_denoised(plan, which)
     }
 
+    /// After this, nothing that went to sleep is missing: what is taken in could not be given back.
+    fn wake(&mut self, plan: &Compiled) -> Result<()> {
+        self.has_taken = false;
+        plan.wake()?;
+        self.stream.wake()
+    }
+
+    /// Whether the last call had taken its input when it ended.
+    pub(super) fn has_taken(&self) -> bool {
+        self.has_taken
+    }
+
     /// Brings out all that is there of some channels, as [`advance`](Self::advance).
     pub(super) fn finish(&mut self, plan: &Compiled, first: &mut FramesSession, which: &[u32]) -> Result<()> {
+        self.wake(plan)?;
+        self.has_taken = true;
         first.finish(&plan.first, which, &mut self.first_output)?;
         self.take_first(which)?;
         let start = Instant::now();

@@ -1,8 +1,8 @@
 //! The part of a plan that goes frame by frame, and its session: the gate's hold and the filter's neighbours.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::{CompileReport, Device, PlanOptions, PreparedPlan};
+use crate::device::{CompileReport, Device, Hold, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, FrameState, Quiet};
 use crate::recording::batch::{Batch, CONTEXT_LEN, History, InputSamples, LONG_AGO};
@@ -20,6 +20,8 @@ pub(super) struct Frames {
     device: Arc<dyn Device>,
     options: PlanOptions,
     counters: Arc<Counters>,
+    /// Live signals that count on it.
+    keeper: Keeper,
     /// What can be run on and is not: one for each thread that ran it at the same time as others.
     idle: Mutex<Vec<Box<dyn PreparedPlan>>>,
 }
@@ -32,11 +34,13 @@ impl Frames {
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         let recording = Arc::new(recording);
-        let prepared = device.prepare(Arc::clone(&recording), options)?;
+        let mut prepared = device.prepare(Arc::clone(&recording), options)?;
+        let keeper = Keeper::default();
+        prepared.keep_for(&keeper);
         let report = prepared.report().clone();
         let idle = Mutex::new(vec![prepared]);
         let (device, options, counters) = (Arc::clone(device), options.clone(), Arc::clone(counters));
-        Ok(Self { recording, report, device, options, counters, idle })
+        Ok(Self { recording, report, device, options, counters, keeper, idle })
     }
 
     pub(super) fn recording(&self) -> &Recording {
@@ -77,9 +81,7 @@ impl Frames {
     }
 
     fn run_batch(&self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let one = idle().pop();
-        let mut one = one.map_or_else(|| self.device.prepare(Arc::clone(&self.recording), &self.options), Ok)?;
+        let mut one = self.take_idle()?;
         let run = one.run(batch, output).inspect_err(|_| output.clear());
         if run.is_ok() {
             let counts = output.part_counts();
@@ -87,8 +89,35 @@ impl Frames {
                 self.counters.ran(counts.total, counts.live, counts.faulty);
             }
         }
-        idle().push(one);
+        self.idle().push(one);
         run
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Box<dyn PreparedPlan>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_idle(&self) -> Result<Box<dyn PreparedPlan>> {
+        let one = self.idle().pop();
+        let prepare = || {
+            let mut one = self.device.prepare(Arc::clone(&self.recording), &self.options)?;
+            one.keep_for(&self.keeper);
+            Ok(one)
+        };
+        one.map_or_else(prepare, Ok)
+    }
+
+    /// As long as this is held, its buffers do not leave the device for others.
+    pub(super) fn hold(&self) -> Hold {
+        self.keeper.hold()
+    }
+
+    /// Sees to it that the next run finds its buffers, also after a sleep.
+    pub(super) fn wake(&self) -> Result<()> {
+        let mut one = self.take_idle()?;
+        let woken = one.wake();
+        self.idle().push(one);
+        woken
     }
 
     fn gated_frame_len(&self) -> u64 {

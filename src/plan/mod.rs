@@ -18,7 +18,7 @@ mod session;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::device::{CompileReport, Device, DeviceInfo, PlanOptions, Processor};
+use crate::device::{CompileReport, Device, DeviceInfo, Hold, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, Quiet};
 use crate::graph::Graph;
@@ -72,19 +72,12 @@ pub(crate) struct Compiled {
 
 impl Plan {
     pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let device = processor.device(Qos::Default)?;
-        let main = match Compiled::new(&device, graph, options, processor.counters()) {
-            // Not where it fails otherwise: that may be the graph's own kernels.
-            Err(error @ Error::DeviceLost { .. }) if processor.replace(Qos::Default, &device, &error, false) => {
-                Compiled::new(&processor.device(Qos::Default)?, graph, options, processor.counters())
-            }
-            compiled => compiled,
-        };
+        let main = compile(processor, Qos::Default, graph, options)?;
         let inner = Inner {
             processor: Arc::clone(processor),
             graph: graph.clone(),
             options: options.clone(),
-            main: Arc::new(main?),
+            main: Arc::new(main),
             levels: PerQos::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -112,7 +105,7 @@ impl Plan {
         }
         // What was for a device that is gone need not stay while another is made.
         *level = None;
-        let compiled = Arc::new(Compiled::new(&device, &inner.graph, &inner.options, inner.processor.counters())?);
+        let compiled = Arc::new(compile(&inner.processor, qos, &inner.graph, &inner.options)?);
         *level = Some(Arc::clone(&compiled));
         Ok(compiled)
     }
@@ -198,6 +191,23 @@ impl Plan {
     }
 }
 
+/// Compiles a graph for the command queue of a level: where the device turns out to be lost, for a new one, and then for
+/// the CPU. Where it fails otherwise, that may be the graph's own kernels.
+fn compile(processor: &Processor, qos: Qos, graph: &Graph, options: &PlanOptions) -> Result<Compiled> {
+    let mut failures = 0;
+    loop {
+        let device = processor.device(qos)?;
+        match Compiled::new(&device, graph, options, processor.counters()) {
+            Err(error @ Error::DeviceLost { .. })
+                if failures < 2 && processor.replace(qos, &device, &error, failures > 0) =>
+            {
+                failures += 1;
+            }
+            compiled => return compiled,
+        }
+    }
+}
+
 impl Compiled {
     fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions, counters: &Arc<Counters>) -> Result<Self> {
         let start = Instant::now();
@@ -225,6 +235,16 @@ impl Compiled {
             coherence_outputs: graph.coherence_outputs(),
             cost: CostModel::default(),
         })
+    }
+
+    /// As long as these are held, its buffers do not leave the device for others.
+    fn hold(&self) -> Vec<Hold> {
+        [Some(&self.first), self.then.as_ref()].into_iter().flatten().map(Frames::hold).collect()
+    }
+
+    /// Sees to it that all buffers of frames are there, before anything is taken that could not be given back.
+    fn wake(&self) -> Result<()> {
+        [Some(&self.first), self.then.as_ref()].into_iter().flatten().try_for_each(Frames::wake)
     }
 
     pub(crate) fn inputs(&self) -> &[(String, FrameShape)] {

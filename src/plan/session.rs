@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::denoising::Denoising;
 use super::frames::FramesSession;
 use super::{Compiled, Plan};
+use crate::device::Hold;
 use crate::error::{Error, Result};
 use crate::qos::Qos;
 use crate::recording::batch::together;
@@ -26,13 +27,24 @@ pub struct Session {
     which: Vec<u32>,
     first: FramesSession,
     denoising: Option<Denoising>,
+    /// An earlier call took its input and failed on the way through.
+    is_broken: bool,
+    _holds: Vec<Hold>,
 }
 
 impl Session {
     pub(crate) fn new(plan: &Arc<Compiled>, channels: usize) -> Result<Self> {
         let first = plan.first.session(channels);
         let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, channels)).transpose()?;
-        Ok(Self { plan: Arc::clone(plan), owner: None, which: (0..).take(channels).collect(), first, denoising })
+        Ok(Self {
+            plan: Arc::clone(plan),
+            owner: None,
+            which: (0..).take(channels).collect(),
+            first,
+            denoising,
+            is_broken: false,
+            _holds: plan.hold(),
+        })
     }
 
     /// One that sees to another device when its own fails.
@@ -102,6 +114,17 @@ impl Session {
         denoising.set_scale(channel, layer, scale)
     }
 
+    fn check_whole(&self) -> Result<()> {
+        if !self.is_broken {
+            return Ok(());
+        }
+        Err(Error::Device {
+            device: self.plan.info.name.clone(),
+            action: "going on with a session",
+            reason: "an earlier push of it failed half-way; open a new one".to_owned(),
+        })
+    }
+
     /// Everything at once.
     pub(super) fn run_whole(&mut self, inputs: &[&[f32]], output: &mut RunOutput) -> Result<()> {
         self.advance(inputs)?;
@@ -122,16 +145,22 @@ impl Session {
 
     /// Through everything that is there; what comes out waits.
     fn advance(&mut self, inputs: &[&[f32]]) -> Result<()> {
+        self.check_whole()?;
         let Some(denoising) = &mut self.denoising else { return Ok(()) };
-        denoising.advance(&self.plan, &mut self.first, &self.which, &together(inputs))
+        let advanced = denoising.advance(&self.plan, &mut self.first, &self.which, &together(inputs));
+        self.is_broken = advanced.is_err() && denoising.has_taken();
+        advanced
     }
 
     /// Gives back the frames that were held back. It has to be the last thing that is asked of the session.
     pub(crate) fn end(&mut self, output: &mut RunOutput) -> Result<()> {
+        self.check_whole()?;
         let Some(denoising) = &mut self.denoising else {
             return self.first.finish(&self.plan.first, &self.which, output);
         };
-        denoising.finish(&self.plan, &mut self.first, &self.which)?;
+        let finished = denoising.finish(&self.plan, &mut self.first, &self.which);
+        self.is_broken = finished.is_err() && denoising.has_taken();
+        finished?;
         let left = self.which.first().map_or(0, |channel| denoising.ready(*channel, 0));
         denoising.give(&self.which, left, output);
         Ok(())

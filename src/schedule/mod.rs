@@ -56,8 +56,8 @@ pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
 pub(crate) use self::plan_job::Watch;
 pub use self::samples::Samples;
 pub(crate) use self::threads::{Lanes, panic_message};
-pub(crate) use self::ticket::Answer;
 pub use self::ticket::Ticket;
+pub(crate) use self::ticket::{Answer, Answered};
 pub(crate) use self::work::Work;
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
@@ -114,8 +114,8 @@ pub(crate) enum Progress {
     More(Box<dyn Work>, Option<f32>),
     /// There is more to do, after what else of the level waits.
     Again(Box<dyn Work>),
-    /// All is done; this hands over the answer, and returns what is to be woken.
-    Done(Box<dyn FnOnce() -> Option<Waker> + Send>),
+    /// All is done; this hands over the answer.
+    Done(Box<dyn FnOnce() -> Answered + Send>),
     /// It failed, and there will be no answer but this.
     Failed(Error),
 }
@@ -295,7 +295,7 @@ impl Schedule {
         state.dispatch.end(lane.qos, ended.load, took);
         self.ended[lane.qos].fetch_add(u64::from(ended.load == Load::Device), Ordering::Relaxed);
         state.figures.worked(lane, ended, now);
-        let (mut left_over, mut done, mut waker) = (None, None, None);
+        let (mut left_over, mut done, mut answered) = (None, None, None);
         let mut failures = Failures::new();
         // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
         if !state.jobs.contains_key(&ended.id) {
@@ -322,20 +322,19 @@ impl Schedule {
                 }
                 Progress::Done(answer) => {
                     done = state.close(ended.id, now, Outcome::Done);
-                    waker = answer();
+                    answered = Some(answer());
                 }
                 Progress::Failed(error) => {
                     failures.extend(state.close(ended.id, now, Outcome::Failed).map(|job| (job, error)));
                 }
             }
         }
-        // What the job holds goes with it where nobody has kept its ticket.
-        let lets_go = left_over.is_some() || waker.is_some() || !failures.is_empty();
-        let lets_go = lets_go || done.as_ref().is_some_and(|job| Arc::strong_count(&job.answer) == 1);
+        let has_end = |answered: &Answered| answered.waker.is_some() || !answered.is_kept;
+        let lets_go = left_over.is_some() || answered.as_ref().is_some_and(has_end) || !failures.is_empty();
         let next = if lets_go { None } else { self.take(state, lane, now) };
         unlock_and_wake(guard);
         outside(|| drop((left_over, done)));
-        outside(|| waker.into_iter().for_each(Waker::wake));
+        outside(|| answered.and_then(|answered| answered.waker).into_iter().for_each(Waker::wake));
         tell(failures);
         next
     }

@@ -25,6 +25,16 @@ struct Slot<T> {
     waker: Option<Waker>,
     /// Threads that wait.
     waiting: usize,
+    /// The ticket is gone: nobody will take the answer.
+    is_abandoned: bool,
+}
+
+/// What has to be done when an answer is there.
+#[must_use]
+pub(crate) struct Answered {
+    pub(crate) waker: Option<Waker>,
+    /// Whether a ticket holds the answer; else it goes with the job.
+    pub(crate) is_kept: bool,
 }
 
 /// Whatever can be told that there will be no result.
@@ -34,27 +44,26 @@ pub(crate) trait Answer: Send + Sync {
 
 impl<T> AnswerCell<T> {
     pub(crate) fn new() -> Arc<Self> {
-        let slot = Slot { answer: None, is_answered: false, waker: None, waiting: 0 };
+        let slot = Slot { answer: None, is_answered: false, waker: None, waiting: 0, is_abandoned: false };
         Arc::new(Self { slot: Mutex::new(slot), filled: Condvar::new() })
     }
 
-    /// Puts the answer there. What comes after the first one is dropped. Returns what is to be woken by the caller, since
-    /// that may come back here at once.
-    #[must_use]
-    pub(crate) fn answer(&self, answer: Result<T>) -> Option<Waker> {
+    /// Puts the answer there. What comes after the first one is dropped. What is to be woken is for the caller, since that
+    /// may come back here at once.
+    pub(crate) fn answer(&self, answer: Result<T>) -> Answered {
         let mut slot = self.lock();
         if slot.is_answered {
-            return None;
+            return Answered { waker: None, is_kept: true };
         }
         slot.is_answered = true;
         slot.answer = Some(answer);
         let waker = slot.waker.take();
-        let has_waiting = slot.waiting > 0;
+        let (has_waiting, is_kept) = (slot.waiting > 0, !slot.is_abandoned);
         drop(slot);
         if has_waiting {
             self.filled.notify_all();
         }
-        waker
+        Answered { waker, is_kept }
     }
 
     /// Waits a while, or until there may be an answer.
@@ -75,7 +84,7 @@ impl<T> AnswerCell<T> {
 
 impl<T: Send> Answer for AnswerCell<T> {
     fn fail(&self, error: Error) {
-        self.answer(Err(error)).into_iter().for_each(Waker::wake);
+        self.answer(Err(error)).waker.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -130,6 +139,17 @@ impl<T> Ticket<T> {
     /// it has been answered already. What runs on the device just then runs to its end, and nobody sees it.
     pub fn cancel(&self) -> bool {
         self.schedule.upgrade().is_some_and(|schedule| schedule.cancel(self.id))
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    /// An answer that is there ends here, on the thread of whoever asked for it.
+    fn drop(&mut self) {
+        let mut slot = self.cell.lock();
+        slot.is_abandoned = true;
+        let answer = slot.answer.take();
+        drop(slot);
+        drop(answer);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Failure, Shared};
 use crate::error::{Error, Result};
 use crate::plan::{ChannelState, Compiled, Plan};
 use crate::qos::Qos;
-use crate::schedule::{Answer, Bell, Lane, Progress, Watch, Work};
+use crate::schedule::{Answer, Answered, Bell, Lane, Progress, Watch, Work};
 use crate::telemetry::{Rolling, StreamsSnapshot};
 
 /// Streams of one plan, output and level.
@@ -413,7 +413,7 @@ impl Work for GroupTurn {
                 if group.fresh.load(Ordering::Acquire) > 0 || group.is_poked.load(Ordering::Acquire) {
                     group.observer.ring();
                 }
-                Progress::Done(Box::new(|| None))
+                Progress::Done(Box::new(|| Answered { waker: None, is_kept: true }))
             }
         }
     }

@@ -30,7 +30,7 @@ struct Written(AtomicU64);
 #[derive(Debug)]
 pub(super) struct RingWriter {
     /// The first to go.
-    lock: Lock,
+    locks: Vec<Lock>,
     samples: Producer<f32>,
     marks: Producer<u64>,
     written: Arc<Written>,
@@ -62,9 +62,9 @@ pub(super) fn ring(channels: usize, frame_floats: usize, frames: usize) -> (Ring
     let written = Arc::new(Written::default());
     let channels = channels as u64;
     let dropped = VecDeque::new();
-    let lock = Lock::default();
+    let locks = Vec::new();
     let writer =
-        RingWriter { lock, samples: samples_in, marks: marks_in, written: Arc::clone(&written), channels, next: 0 };
+        RingWriter { locks, samples: samples_in, marks: marks_in, written: Arc::clone(&written), channels, next: 0 };
     let reader =
         RingReader { samples: samples_out, marks: marks_out, written, channels, frame_floats, next: 0, dropped };
     (writer, reader)
@@ -77,7 +77,10 @@ impl RingWriter {
             return;
         }
         if let Ok(mut chunk) = self.samples.write_chunk_uninit(self.samples.slots()) {
-            self.lock = isolation.lock(<[_; 2]>::from(chunk.as_mut_slices()));
+            self.locks.push(isolation.lock(<[_; 2]>::from(chunk.as_mut_slices())));
+        }
+        if let Ok(mut chunk) = self.marks.write_chunk_uninit(self.marks.slots()) {
+            self.locks.push(isolation.lock(<[_; 2]>::from(chunk.as_mut_slices())));
         }
     }
 

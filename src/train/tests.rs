@@ -8,6 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use std::sync::Arc;
 
+use rustfft::num_complex::Complex32;
+
 use super::loss::loss;
 use super::matrix::{Matrix, multiply};
 use super::mixture::{Batch, Mixer};
@@ -292,7 +294,7 @@ fn a_filter_of_ones_changes_nothing_and_resampling_keeps_a_tone() {
     let mut random = Random::new(1, 2);
     let noise: Vec<f32> = (0..64).map(|_| random.normal()).collect();
     let (mut first, mut second) = (noise.clone(), noise.iter().map(|value| -2.0 * value).collect::<Vec<_>>());
-    let one = rustfft::num_complex::Complex32::new(1.0, 0.0);
+    let one = Complex32::new(1.0, 0.0);
     filter_pair(&Transform::new(64), &mut first, &mut second, |_| (one, one * 0.5));
     for (value, (first, second)) in noise.iter().zip(first.iter().zip(&second)) {
         assert!((value - first).abs() < 1e-5 && (value + second).abs() < 1e-5, "{first} and {second} from {value}");

@@ -2,13 +2,14 @@
 //! is in flight in them, and come back with the next batch.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use super::Shared;
 use super::buffers::BufferSets;
 use super::gate::GatePipelines;
 use super::memory::{Held, Resident};
 use super::pipeline::Pipeline;
+use crate::device::Keeper;
 use crate::error::Result;
 use crate::recording::Recording;
 
@@ -39,6 +40,9 @@ struct Room {
     slots: usize,
     /// Whoever uses them holds them, too.
     sets: Mutex<Option<Arc<BufferSets>>>,
+    /// What the sets take, also while others have them locked.
+    bytes: AtomicU64,
+    keeper: OnceLock<Keeper>,
     last_used: AtomicU64,
     sleeps: AtomicBool,
 }
@@ -50,6 +54,8 @@ impl Bucket {
             units,
             slots,
             sets: Mutex::default(),
+            bytes: AtomicU64::new(0),
+            keeper: OnceLock::new(),
             last_used: AtomicU64::new(0),
             sleeps: AtomicBool::new(false),
         });
@@ -67,7 +73,20 @@ impl Bucket {
 
     /// Gives up the buffers, which are in disorder; the next use makes new ones.
     pub(super) fn forget(&self) {
-        self.room.sets.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut sets = self.room.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        *sets = None;
+        self.room.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// While that is held, the buffers do not leave for others.
+    pub(super) fn keep_for(&self, keeper: &Keeper) {
+        // Once, when the plan is made.
+        self.room.keeper.get_or_init(|| keeper.clone());
+    }
+
+    /// Brings back what went to sleep.
+    pub(super) fn wake(&self) -> Result<()> {
+        if self.room.sleeps.load(Ordering::Relaxed) { self.sets().map(drop) } else { Ok(()) }
     }
 
     /// Its buffers, if they are there.
@@ -84,7 +103,7 @@ impl Room {
         if let Some(sets) = &*sets {
             return Ok(Arc::clone(sets));
         }
-        let made = Arc::new(BufferSets::new(&self.kernels, self.units, self.slots)?);
+        let made = Arc::new(BufferSets::new(&self.kernels, self.units, self.slots, &self.bytes)?);
         self.sleeps.store(false, Ordering::Relaxed);
         *sets = Some(Arc::clone(&made));
         Ok(made)
@@ -94,9 +113,19 @@ impl Room {
         self.last_used.store(self.kernels.shared.memory.turn(), Ordering::Relaxed);
     }
 
-    /// Takes the buffers out, where they are there and nobody uses them.
-    fn take(&self) -> Option<Arc<BufferSets>> {
-        self.sets.try_lock().ok()?.take_if(|sets| Arc::strong_count(sets) == 1)
+    /// Lets the buffers go, where they are there and nobody uses them; false where not.
+    fn leave(&self) -> bool {
+        let Ok(mut sets) = self.sets.try_lock() else { return false };
+        // They go before they count as gone, so that room is never missing from both sides.
+        let left = sets.take_if(|sets| Arc::strong_count(sets) == 1).map(drop).is_some();
+        if left {
+            self.bytes.store(0, Ordering::Relaxed);
+        }
+        left
+    }
+
+    fn is_kept(&self) -> bool {
+        self.keeper.get().is_some_and(Keeper::is_held)
     }
 }
 
@@ -106,24 +135,36 @@ impl Resident for Room {
     }
 
     fn held(&self) -> Held {
-        let Ok(sets) = self.sets.try_lock() else { return Held::UNKNOWN };
-        let Some(sets) = &*sets else { return Held::default() };
-        let bytes = sets.bytes();
-        if Arc::strong_count(sets) == 1 { Held { idle: bytes, in_use: 0 } } else { Held { idle: 0, in_use: bytes } }
+        if self.is_kept() {
+            return Held::default();
+        }
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let is_one = |sets: &Option<Arc<BufferSets>>| sets.as_ref().is_some_and(|sets| Arc::strong_count(sets) == 1);
+        let is_idle = self.sets.try_lock().is_ok_and(|sets| is_one(&sets));
+        if is_idle { Held { idle: bytes, in_use: 0 } } else { Held { idle: 0, in_use: bytes } }
     }
 
     fn evict(&self) {
-        drop(self.take());
+        if !self.is_kept() {
+            self.leave();
+        }
     }
 
     fn sleep(&self) -> Result<()> {
-        if self.take().is_some() {
+        if self.leave() {
             self.sleeps.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 
     fn wake(&self) -> Result<()> {
-        if self.sleeps.load(Ordering::Relaxed) { self.sets().map(drop) } else { Ok(()) }
+        let wakes = self.sleeps.load(Ordering::Relaxed) && !self.kernels.shared.is_lost();
+        if wakes { self.sets().map(drop) } else { Ok(()) }
+    }
+
+    fn leave_lost(&self) {
+        if self.kernels.shared.is_lost() {
+            self.leave();
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! Data goes up through mapped staging buffers and comes back through mapped readback buffers; both stay for the life
 //! of the plan. What is in a buffer past the frames of the current batch is garbage from earlier ones.
 
+use std::sync::atomic::AtomicU64;
+
 use super::bucket::Kernels;
 use super::gate;
 use super::memory::{Allocator, Reservation};
@@ -35,8 +37,9 @@ pub(super) struct BufferSets {
 
 impl BufferSets {
     /// Sets for at most `units` live frames, and `slots` frames of input.
-    pub(super) fn new(kernels: &Kernels, units: usize, slots: usize) -> Result<Self> {
-        let (each, reservation) = kernels.shared.allocate("allocating its buffers", |allocator| {
+    /// What they take is put into `bytes`, before anybody else looks for room.
+    pub(super) fn new(kernels: &Kernels, units: usize, slots: usize, bytes: &AtomicU64) -> Result<Self> {
+        let (each, reservation) = kernels.shared.allocate_noting("allocating its buffers", bytes, |allocator| {
             (0..IN_FLIGHT).map(|_| BufferSet::new(allocator, kernels, units, slots)).collect()
         })?;
         Ok(Self { each, reservation })

@@ -44,6 +44,9 @@ pub(super) trait Resident: Send + Sync + std::fmt::Debug {
 
     /// Brings back what went to sleep.
     fn wake(&self) -> Result<()>;
+
+    /// Gives up everything if its device is lost: nobody can use it any more.
+    fn leave_lost(&self);
 }
 
 /// Bytes that a resident could give up.
@@ -53,11 +56,6 @@ pub(super) struct Held {
     pub(super) idle: u64,
     /// When the run that uses them is over.
     pub(super) in_use: u64,
-}
-
-impl Held {
-    /// It is just being made.
-    pub(super) const UNKNOWN: Self = Self { idle: 0, in_use: u64::MAX };
 }
 
 /// What became of a wish for room.
@@ -85,14 +83,17 @@ impl Memory {
         residents.push(resident);
     }
 
+    /// Those that are there, without what lost devices held.
     fn residents(&self) -> Vec<Arc<dyn Resident>> {
         let residents = self.residents.lock().unwrap_or_else(PoisonError::into_inner);
-        residents.iter().filter_map(Weak::upgrade).collect()
+        let residents: Vec<_> = residents.iter().filter_map(Weak::upgrade).collect();
+        residents.iter().for_each(|resident| resident.leave_lost());
+        residents
     }
 
     /// Sends away what was used least recently, until there is room for so many bytes. Nothing leaves when that could not
-    /// be enough; without a budget, that is when there is nothing to send away.
-    fn make_room(&self, bytes: u64) -> Room {
+    /// be enough; where it is the driver that has none, that is when there is nothing to send away.
+    fn make_room(&self, bytes: u64, is_drivers: bool) -> Room {
         let mut residents: Vec<_> =
             self.residents().into_iter().map(|one| (one.last_used(), one.held(), one)).collect();
         residents.sort_by_key(|(last_used, ..)| *last_used);
@@ -101,8 +102,8 @@ impl Memory {
         let (idle, in_use) = (sum(|held| held.idle), sum(|held| held.in_use));
         let used = self.used.load(Ordering::Relaxed);
         let target = match self.budget {
-            Some(budget) => budget.checked_sub(bytes),
-            None => (idle > 0).then(|| used.saturating_sub(bytes)),
+            Some(budget) if !is_drivers => budget.checked_sub(bytes),
+            _ => (idle > 0).then(|| used.saturating_sub(bytes)),
         };
         let Some(target) = target.filter(|target| used.saturating_sub(in_use.saturating_add(idle)) <= *target) else {
             return Room::Never;
@@ -123,7 +124,7 @@ impl Memory {
         let before = self.used.load(Ordering::Relaxed);
         let mut residents = self.residents();
         // What can be made anew goes first: then there is room to read back the rest.
-        residents.sort_by_key(|resident| resident.held().idle == 0);
+        residents.sort_by_cached_key(|resident| resident.held().idle == 0);
         // All of them, even when one fails.
         let slept: Vec<Result<()>> = residents.iter().map(|resident| resident.sleep()).collect();
         slept.into_iter().collect::<Result<()>>()?;
@@ -131,7 +132,8 @@ impl Memory {
     }
 
     pub(super) fn wake(&self) -> Result<()> {
-        self.residents().iter().try_for_each(|resident| resident.wake())
+        let woken: Vec<Result<()>> = self.residents().iter().map(|resident| resident.wake()).collect();
+        woken.into_iter().collect()
     }
 
     /// False where that would be more than the budget.
@@ -232,6 +234,16 @@ impl Shared {
         action: &'static str,
         make: impl Fn(&Allocator<'_>) -> T,
     ) -> Result<(T, Reservation)> {
+        self.allocate_noting(action, &AtomicU64::new(0), make)
+    }
+
+    /// The same; how much it was is in `noted` before anybody else looks for room.
+    pub(super) fn allocate_noting<T>(
+        &self,
+        action: &'static str,
+        noted: &AtomicU64,
+        make: impl Fn(&Allocator<'_>) -> T,
+    ) -> Result<(T, Reservation)> {
         let start = Instant::now();
         let mut failures = 0;
         loop {
@@ -242,7 +254,10 @@ impl Shared {
             let reservation = Reservation { memory: Some(Arc::clone(&self.memory)), bytes: allocator.taken.get() };
             let refused = allocator.refused.get();
             let error = match (made, refused) {
-                (Ok(made), None) => return Ok((made, reservation)),
+                (Ok(made), None) => {
+                    noted.store(reservation.bytes, Ordering::Relaxed);
+                    return Ok((made, reservation));
+                }
                 (Err(error @ Error::OutOfMemory { .. }), None) if failures < MOST_FAILURES => error,
                 (Err(error), None) => return Err(error),
                 (_, Some(refused)) => self.over_budget(action, &reservation, refused),
@@ -250,7 +265,7 @@ impl Shared {
             failures += u32::from(refused.is_none());
             let wanted = refused.unwrap_or(0) + reservation.bytes;
             drop(reservation);
-            let room = self.memory.make_room(wanted);
+            let room = self.memory.make_room(wanted, refused.is_none());
             drop(alone);
             match room {
                 Room::Made => {}

@@ -220,6 +220,10 @@ impl Device for GpuDevice {
 }
 
 impl Shared {
+    fn is_lost(&self) -> bool {
+        self.faults.lost.load(Ordering::Acquire)
+    }
+
     fn error(&self, action: &'static str, reason: impl ToString) -> Error {
         Error::Device { device: self.name.clone(), action, reason: reason.to_string() }
     }

@@ -14,7 +14,7 @@ use super::buffers::{BufferSet, CONTROL_HEADER_BYTES};
 use super::gate::{self, GatePipelines};
 use super::pipeline::{Binding, PipelineRequest};
 use crate::device::host::HostPool;
-use crate::device::{CompileReport, GatePlacement, PlanOptions, PreparedPlan};
+use crate::device::{CompileReport, GatePlacement, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::recording::batch::{Batch, CONTEXT_LEN};
 use crate::recording::results::{Chunk, RunOutput};
@@ -204,6 +204,14 @@ impl PreparedPlan for GpuPlan {
 
     fn report(&self) -> &CompileReport {
         &self.report
+    }
+
+    fn keep_for(&mut self, keeper: &Keeper) {
+        self.buckets.iter().for_each(|bucket| bucket.keep_for(keeper));
+    }
+
+    fn wake(&mut self) -> Result<()> {
+        self.buckets.iter().try_for_each(Bucket::wake)
     }
 }
 

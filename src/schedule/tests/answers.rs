@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use crate::error::Error;
 use crate::qos::{PerQos, Qos};
-use crate::schedule::Bell;
 use crate::schedule::dispatch::{Bounds, Load};
 use crate::schedule::lane::Lane;
 use crate::schedule::ticket::Answer;
 use crate::schedule::work::Work;
+use crate::schedule::{Answered, Bell};
 use crate::schedule::{Arrival, Clock, LaneId, Progress, Schedule, Task};
 
 /// What happens next.
@@ -183,7 +183,7 @@ impl House {
             Step::More => Progress::More(work, Some(0.2)),
             Step::Done => Progress::Done(Box::new(move || {
                 answers.results.fetch_add(1, Ordering::Relaxed);
-                None
+                Answered { waker: None, is_kept: true }
             })),
             Step::Failed => Progress::Failed(Error::JobPanicked { message: "as the test wants".to_owned() }),
         };

@@ -87,6 +87,11 @@ pub(crate) trait Network: Send + Debug {
     /// Windows of all channels in one call that it likes best: more would only take more memory.
     fn call_rows(&self) -> usize;
 
+    /// Brings back to the device what went to sleep, so that no call fails for want of it.
+    fn wake(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// What is kept of some channels.
     fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>>;
 

@@ -138,6 +138,11 @@ impl DenoiseStream {
         Ok((samples / frame_len as f64).ceil() as usize)
     }
 
+    /// Brings the network back to the device, if it is not there.
+    pub(crate) fn wake(&mut self) -> Result<()> {
+        self.network.wake()
+    }
+
     /// What the network knows of some channels.
     pub(crate) fn save_network(&mut self, which: &[u32]) -> Result<Vec<NetworkState>> {
         self.network.save(which)

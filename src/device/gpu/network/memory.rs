@@ -52,20 +52,23 @@ pub(super) struct SavedBank {
     bytes: Vec<u8>,
 }
 
+/// Bytes that are read back at once: a sleep is for want of room, and must not need much.
+const READ_AT_ONCE: usize = 8 << 20;
+
 impl Bank {
     fn copy(&self, channels: usize, network: &GpuNetwork) -> Result<SavedBank> {
-        let len: usize = network.program.per_channel.values().sum();
-        let bytes = words(len * channels);
-        let copied = network.read_back(bytes, |encoder, readback| {
-            let mut to = 0;
-            for (place, len) in &network.program.per_channel {
-                if let Some(buffer) = self.buffers.get(place) {
-                    encoder.copy_buffer_to_buffer(buffer, 0, readback, to, words(len * channels));
-                }
-                to += words(len * channels);
+        let mut saved = Vec::new();
+        for (place, len) in &network.program.per_channel {
+            let bytes = words(len * channels);
+            let Some(buffer) = self.buffers.get(place).filter(|_| bytes > 0) else { continue };
+            for from in (0..bytes).step_by(READ_AT_ONCE) {
+                let part = (bytes - from).min(READ_AT_ONCE as u64);
+                saved.extend(network.read_back(part, |encoder, readback| {
+                    encoder.copy_buffer_to_buffer(buffer, from, readback, 0, part);
+                })?);
             }
-        });
-        Ok(SavedBank { channels, bytes: copied? })
+        }
+        Ok(SavedBank { channels, bytes: saved })
     }
 
     fn from_saved(shared: &Shared, program: &Program, saved: &SavedBank) -> Result<Self> {
@@ -128,9 +131,17 @@ impl ControlLayout {
 }
 
 impl GpuNetwork {
+    /// Gives up everything: the device is lost, and nothing can be saved.
+    pub(super) fn give_up(&mut self) {
+        self.broken = true;
+        self.rows = RowMemory::empty();
+        self.banks.clear();
+        self.tables = None;
+    }
+
     /// Copies the state of all channels to the host, and gives up everything on the device.
     pub(super) fn sleep(&mut self) -> Result<()> {
-        if self.broken || self.banks.is_empty() {
+        if self.broken || self.banks.is_empty() || self.shared.is_lost() {
             return Ok(());
         }
         self.rows_before = self.rows.capacity;
@@ -149,6 +160,7 @@ impl GpuNetwork {
 
     /// Brings everything back to the device; nothing where it was awake.
     pub(super) fn wake(&mut self) -> Result<()> {
+        self.check_not_broken()?;
         if self.tables.is_none() {
             self.tables = Some(self.shared.tables.get(&self.shared, &self.model, self.precision, &self.program)?);
         }

@@ -64,7 +64,16 @@ impl Resident for Place {
     }
 
     fn wake(&self) -> Result<()> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner).wake()
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        if network.shared.is_lost() { Ok(()) } else { network.wake() }
+    }
+
+    fn leave_lost(&self) {
+        if let Ok(mut network) = self.network.try_lock()
+            && network.shared.is_lost()
+        {
+            network.give_up();
+        }
     }
 }
 
@@ -75,6 +84,10 @@ impl Network for ResidentNetwork {
 
     fn call_rows(&self) -> usize {
         self.place.network.lock().unwrap_or_else(PoisonError::into_inner).call_rows()
+    }
+
+    fn wake(&mut self) -> Result<()> {
+        self.network().map(drop)
     }
 
     fn save(&mut self, channels: &[u32]) -> Result<Vec<NetworkState>> {
