@@ -80,7 +80,7 @@
 //!           format        signal files: WAV, raw, SigMF
 //!           resample      other sample rates than a network's
 //!             isolation     cores for threads, memory that stays
-//!             frame, memory, qos, telemetry, error
+//!             frame, memory, qos, telemetry, sync, error
 //! ```
 //!
 //! # Words
