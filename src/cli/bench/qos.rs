@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::{Place, cpu_time, give, ms, percentile, seconds_since_1970, table};
+use crate::cli::denoise::{CHOICES, DenoiseSettings};
 use crate::{
     Engine, Error, FrameShape, Graph, JobOptions, PerQos, PhiResolvent, Plan, Qos, RunOutput, ScheduleOptions, Ticket,
 };
@@ -14,7 +15,8 @@ use crate::{
 const DETAILS: &str = "\
 Turns of --turn seconds follow each other, --rounds times: urgent jobs alone (the control), urgent jobs beside background
 work, background work alone. Urgent jobs come at random, as calls do: a fifth of what the device can do. Background work
-is always there. Both filter frames of 1024 samples, and use the memory of their results again.
+is always there. Both filter frames of 1024 samples, which is work for the memory, or with --denoise clean them, which is
+work for the processor; and both use the memory of their results again.
 
   high p99           the time from submission to answer that 99 of 100 urgent jobs keep, beside background work
   control            the same without it; the ratio should be 1.5 at most, but for the bound
@@ -46,6 +48,13 @@ pub(crate) struct QosArguments {
     /// What the arrivals follow from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+
+    /// A network behind the filter.
+    #[arg(long, default_value = "off", value_name = CHOICES)]
+    denoise: String,
+
+    #[command(flatten)]
+    denoise_settings: DenoiseSettings,
 }
 
 fn turn_s(text: &str) -> Result<f64, String> {
@@ -58,6 +67,7 @@ fn turn_s(text: &str) -> Result<f64, String> {
 struct Figures {
     device: String,
     driver: String,
+    denoise: String,
     date: Option<u64>,
     seed: u64,
     rounds: u32,
@@ -122,10 +132,15 @@ impl Bench {
     fn new(arguments: &QosArguments) -> Result<Self> {
         let schedule = ScheduleOptions::default();
         let engine = arguments.place.engine(schedule.clone())?;
-        let graph = Graph::new()
-            .input("samples", FrameShape::real(FRAME_LEN))
-            .filter("filter", "samples", PhiResolvent::default())
-            .output("clean", "filter");
+        let graph = Graph::new().input("samples", FrameShape::real(FRAME_LEN)).filter(
+            "filter",
+            "samples",
+            PhiResolvent::default(),
+        );
+        let graph = match arguments.denoise_settings.denoiser(&arguments.denoise)? {
+            None => graph.output("clean", "filter"),
+            Some(denoise) => graph.denoise("denoise", "filter", denoise).output("clean", "denoise"),
+        };
         let plan = engine.compile(&graph)?;
         for qos in Qos::ALL {
             plan.prepare(qos)?;
@@ -189,6 +204,7 @@ impl Bench {
         Ok(Figures {
             device: device.name.clone(),
             driver: device.driver.clone(),
+            denoise: arguments.denoise.clone(),
             date: seconds_since_1970(),
             seed: arguments.seed,
             rounds: arguments.rounds,
@@ -381,8 +397,10 @@ impl Figures {
             format!("{:.1} us asleep, {:.1} us awake", self.hand_over_parked_us, self.hand_over_awake_us),
         ));
         rows.extend(self.expired_late_p99_ms.map(|late| ("late p99", format!("{late:.2} ms"))));
-        let head =
-            format!("{} ({}), {} urgent jobs of {} frames", self.device, self.driver, self.high_jobs, self.high_frames);
+        let head = format!(
+            "{} ({}), {} urgent jobs of {} frames, denoiser {}",
+            self.device, self.driver, self.high_jobs, self.high_frames, self.denoise
+        );
         table(&head, &rows)
     }
 }
