@@ -27,7 +27,8 @@ pub struct EngineOptions {
     /// How jobs share the device.
     pub schedule: ScheduleOptions,
     /// Bytes of device memory that the engine's buffers may take, on all its command queues together; no end unless set.
-    /// What would take more is refused with [`Error::OutOfMemory`](crate::Error::OutOfMemory), before the driver sees it.
+    /// For what would take more, buffers leave that are not in use; what has no room even so is refused with
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before the driver sees it.
     /// The `cpu` device has no memory of its own, and no budget.
     pub memory_budget: Option<u64>,
     /// Whether the command queues of the levels get priorities from the driver, too, where it grants them: Vulkan's global

@@ -69,7 +69,7 @@ impl FaultPlan {
     }
 
     /// The device is lost before it compiles; such compilations are counted from 0: one for each command queue, two where
-    /// there is a denoiser with a gate or a filter around it.
+    /// something stands behind a denoiser.
     #[must_use]
     pub fn at_compiling(mut self, compilation: u64) -> Self {
         self.lost_in_compiling = Some(compilation);

@@ -28,8 +28,6 @@ pub(super) struct Bucket {
     pub(super) units: usize,
     /// Frames of input that fit: live ones and neighbours that are not.
     pub(super) slots: usize,
-    /// What it takes while it is there.
-    pub(super) bytes: u64,
     room: Arc<Room>,
 }
 
@@ -59,14 +57,19 @@ impl Bucket {
             last_used: AtomicU64::new(0),
             sleeps: AtomicBool::new(false),
         });
-        let bytes = room.sets()?.bytes();
+        room.sets()?;
         let resident: Weak<Room> = Arc::downgrade(&room);
         kernels.shared.memory.add(resident);
-        Ok(Self { units, slots, bytes, room })
+        Ok(Self { units, slots, room })
     }
 
-    /// Its buffers. They stay while this is held. Where they have to be made, it may
-    /// wait for those in use elsewhere: so the caller holds none.
+    /// Bytes that it takes now.
+    pub(super) fn bytes(&self) -> u64 {
+        self.room.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Its buffers. They stay while this is held. Where they have to be made, it may wait for those in use elsewhere: so the
+    /// caller holds none.
     pub(super) fn sets(&self) -> Result<Arc<BufferSets>> {
         self.room.sets()
     }
@@ -86,7 +89,7 @@ impl Bucket {
 
     /// Brings back what went to sleep.
     pub(super) fn wake(&self) -> Result<()> {
-        if self.room.sleeps.load(Ordering::Relaxed) { self.sets().map(drop) } else { Ok(()) }
+        Resident::wake(&*self.room)
     }
 
     /// Its buffers, if they are there.

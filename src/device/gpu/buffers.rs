@@ -32,7 +32,7 @@ pub(super) struct BufferSet {
 #[derive(Debug)]
 pub(super) struct BufferSets {
     pub(super) each: Vec<BufferSet>,
-    reservation: Reservation,
+    _reservation: Reservation,
 }
 
 impl BufferSets {
@@ -42,11 +42,7 @@ impl BufferSets {
         let (each, reservation) = kernels.shared.allocate_noting("allocating its buffers", bytes, |allocator| {
             (0..IN_FLIGHT).map(|_| BufferSet::new(allocator, kernels, units, slots)).collect()
         })?;
-        Ok(Self { each, reservation })
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.reservation.bytes()
+        Ok(Self { each, _reservation: reservation })
     }
 }
 

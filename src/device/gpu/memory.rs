@@ -164,12 +164,6 @@ pub(super) struct Reservation {
     bytes: u64,
 }
 
-impl Reservation {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(memory) = &self.memory {

@@ -131,7 +131,7 @@ impl GpuPlan {
             // A frame comes with its neighbours; side by side they are shared, far apart they are not.
             let slots = if self.recording.looks_at_neighbours { 2 * units + 2 } else { units };
             let bucket = Bucket::new(&self.kernels, units, slots)?;
-            self.report.buffer_bytes += bucket.bytes;
+            self.report.buffer_bytes += bucket.bytes();
             self.buckets.push(bucket);
         }
         Ok(())
