@@ -11,7 +11,9 @@ use crate::isolation::{Isolation, IsolationOptions, IsolationReport};
 use crate::plan::Plan;
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
-use crate::schedule::{Bounds, JobOptions, Lane, LaneGuard, Lanes, Samples, ScheduleOptions, ShutDown, Ticket};
+use crate::schedule::{
+    BatchHint, Bounds, JobOptions, Lane, LaneGuard, Lanes, MemoryState, Samples, ScheduleOptions, ShutDown, Ticket,
+};
 use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
 use crate::telemetry::Snapshot;
 
@@ -280,6 +282,49 @@ impl Engine {
             None => Arc::clone(observer.insert(Observer::start(&lanes)?)),
         };
         Ok(Home { observer, plan: plan.clone(), qos })
+    }
+
+    /// How large the next job of a level should be, so that 95 of 100 are answered within the target: for clients that have
+    /// more to do than fits one job, and ask now and then, or before each. It begins small, or with what is known already,
+    /// and changes at most once in a window of about a second, so all who ask for the same get the same.
+    ///
+    /// It rises by a factor of two when the 95th percentile keeps the target with room to spare, jobs are as large as was
+    /// suggested, and the device has time left (it is busy for less than 0.7 of it) or does more with larger jobs. It falls when jobs take longer than the target or
+    /// have no room in memory: at once to the largest size that is known to keep it. What was measured of a larger size, or
+    /// can be guessed from smaller ones, keeps it from trying what must fail; what failed is tried again after 32 windows,
+    /// then 64, up to 512. Where no size keeps the target because jobs wait for others, it suggests another level.
+    ///
+    /// Frames of all channels count. Jobs of all plans do, too: who has a quick one and a slow one on a level gets what the
+    /// mix allows. Live streams do not, whose batches the engine sizes itself.
+    ///
+    /// ```
+    /// use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Qos};
+    /// use std::time::Duration;
+    ///
+    /// let graph = Graph::new()
+    ///     .input("samples", FrameShape::real(1024))
+    ///     .filter("filter", "samples", PhiResolvent::default())
+    ///     .output("clean", "filter");
+    /// let engine = Engine::open(&EngineOptions::default())?;
+    /// let plan = engine.compile(&graph)?;
+    /// for _ in 0..10 {
+    ///     let hint = engine.suggest_batch(Qos::Default, Duration::from_millis(20))?;
+    ///     let samples = vec![0.5; 1024 * hint.suggested_batch];
+    ///     engine.submit(&plan, [samples], JobOptions::default())?.wait()?;
+    /// }
+    /// # Ok::<(), auricle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the target is not 10 us to 1 h, and when the lanes cannot be started.
+    pub fn suggest_batch(&self, qos: Qos, target_latency: Duration) -> Result<BatchHint> {
+        if !(Duration::from_micros(10)..=Duration::from_hours(1)).contains(&target_latency) {
+            let actual = format!("{target_latency:?}");
+            return Err(Error::setting("the target latency", actual, "10 us to 1 h are allowed"));
+        }
+        let memory = self.inner.processor.memory().unwrap_or_default();
+        let memory = MemoryState { pressure: memory.pressure, evicted: memory.evicted };
+        Ok(self.lanes()?.schedule().suggest_batch(qos, target_latency, memory))
     }
 
     /// All figures, as they are now; of an engine that never had a job, those of none.

@@ -49,7 +49,7 @@
 //!
 //! For a signal that keeps coming, [`Plan::session`] takes it in pieces and gives back what the whole would have given.
 //! Where several share a device, [`Engine::submit`] takes jobs of three levels of service ([`Qos`]), and keeps urgent ones
-//! on time. [`Engine::open_stream`] opens a live stream, one of as many as there need be, which go through the device
+//! on time; [`Engine::suggest_batch`] says how large the next one should be. [`Engine::open_stream`] opens a live stream, one of as many as there need be, which go through the device
 //! together.
 //!
 //! # How it is built
@@ -170,8 +170,8 @@ pub use plan::{Plan, Session};
 pub use qos::{PerQos, Qos};
 pub use recording::results::{FrameCounts, Layout, LiveFrame, RunOutput};
 pub use schedule::{
-    JobOptions, Lane, LaneGuard, Samples, ScheduleOptions, ShutDown, Ticket, entropy_of_powers, qos_from_entropy,
-    spectral_entropy,
+    BatchAction, BatchHint, BoundBy, JobOptions, Lane, LaneGuard, Samples, ScheduleOptions, ShutDown, Ticket,
+    entropy_of_powers, qos_from_entropy, spectral_entropy,
 };
 pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};

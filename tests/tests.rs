@@ -74,6 +74,9 @@ mod denoise_quality;
 /// Jobs of every level: answers, order, ends.
 mod jobs;
 
+/// How large the next batch should be.
+mod hints;
+
 /// Live streams: what comes out, what is counted, how they end.
 mod streams;
 

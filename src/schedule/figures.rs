@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dispatch::Dispatch;
+use super::dispatch::{Dispatch, Load};
+use super::suggest::{BatchHint, JobTimes, MemoryState, Suggestions};
 use super::{Ended, Job, LaneId, Outcome};
 use crate::qos::{PerQos, Qos};
 use crate::telemetry::{CompiledSnapshot, Health, LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span, WorkSnapshot};
@@ -17,6 +18,38 @@ const OCCUPANCY_WINDOW: Duration = Duration::from_secs(1);
 pub(super) struct Figures {
     qos: PerQos<QosFigures>,
     lanes: PerQos<Vec<LaneFigures>>,
+    suggestions: PerQos<Suggestions>,
+    device: Busy,
+}
+
+/// How long the device has been at work.
+#[derive(Debug, Default)]
+struct Busy {
+    /// Submissions on it, and when the first of them began.
+    in_flight: usize,
+    since: Duration,
+    before: Duration,
+}
+
+impl Busy {
+    fn begins(&mut self, now: Duration) {
+        if self.in_flight == 0 {
+            self.since = now;
+        }
+        self.in_flight += 1;
+    }
+
+    fn ends(&mut self, now: Duration) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 {
+            self.before += now.saturating_sub(self.since);
+        }
+    }
+
+    fn time(&self, now: Duration) -> Duration {
+        let current = if self.in_flight > 0 { now.saturating_sub(self.since) } else { Duration::ZERO };
+        self.before + current
+    }
 }
 
 #[derive(Clone, Default)]
@@ -39,7 +72,12 @@ struct QosFigures {
 
 impl Figures {
     pub(super) fn new(lanes: &PerQos<usize>) -> Self {
-        Self { qos: PerQos::default(), lanes: PerQos::from_fn(|qos| vec![LaneFigures::default(); lanes[qos]]) }
+        Self {
+            qos: PerQos::default(),
+            lanes: PerQos::from_fn(|qos| vec![LaneFigures::default(); lanes[qos]]),
+            suggestions: PerQos::default(),
+            device: Busy::default(),
+        }
     }
 
     pub(super) fn admitted(&mut self, qos: Qos) {
@@ -63,12 +101,18 @@ impl Figures {
     }
 
     pub(super) fn begins(&mut self, lane: LaneId, ended: &Ended) {
+        if ended.load == Load::Device {
+            self.device.begins(ended.began);
+        }
         if let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) {
             figures.now = Some((Arc::clone(&ended.name), ended.began));
         }
     }
 
     pub(super) fn worked(&mut self, lane: LaneId, ended: &Ended, now: Duration) {
+        if ended.load == Load::Device {
+            self.device.ends(now);
+        }
         let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) else { return };
         figures.now = None;
         let spans = &mut figures.spans;
@@ -90,11 +134,32 @@ impl Figures {
         } += 1;
         if outcome == Outcome::Done {
             figures.compute.record(now, job.worked);
-            figures.total.record(now, now.saturating_sub(job.submitted));
+            let total = now.saturating_sub(job.submitted);
+            figures.total.record(now, total);
+            if job.frames > 0 {
+                let waited = job.started.unwrap_or(now).saturating_sub(job.submitted);
+                let times = JobTimes { frames: job.frames, waited, worked: job.worked, total };
+                self.suggestions[job.qos].done(now, self.device.time(now), times);
+            }
         }
         let since = now.saturating_sub(figures.answered_at.max(job.submitted)).as_secs_f64();
         let smoothed = figures.between_answers.map_or(since, |between| between + (since - between) / 16.0);
         (figures.between_answers, figures.answered_at) = (Some(smoothed), now);
+    }
+
+    pub(super) fn had_no_room(&mut self, qos: Qos, now: Duration, frames: usize) {
+        self.suggestions[qos].had_no_room(now, self.device.time(now), frames);
+    }
+
+    pub(super) fn suggest_batch(
+        &mut self,
+        now: Duration,
+        qos: Qos,
+        latency: Duration,
+        memory: MemoryState,
+    ) -> BatchHint {
+        let busy = self.device.time(now);
+        self.suggestions[qos].suggest((now, busy), qos, latency, memory)
     }
 
     /// When a place in the queue should come free.

@@ -34,6 +34,8 @@ mod timer;
 
 mod figures;
 
+mod suggest;
+
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +57,8 @@ pub use self::lane::{Lane, LaneGuard};
 pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
 pub(crate) use self::plan_job::Watch;
 pub use self::samples::Samples;
+pub(crate) use self::suggest::MemoryState;
+pub use self::suggest::{BatchAction, BatchHint, BoundBy};
 pub(crate) use self::threads::{Lanes, panic_message};
 pub use self::ticket::Ticket;
 pub(crate) use self::ticket::{Answer, Answered};
@@ -68,6 +72,8 @@ struct Job {
     name: Arc<str>,
     qos: Qos,
     load: Load,
+    /// Of all its channels; 0 where nobody knows.
+    frames: usize,
     place: Place,
     /// Told when there will be no result.
     answer: Arc<dyn Answer>,
@@ -98,6 +104,8 @@ pub(crate) struct Arrival {
     pub(crate) name: Arc<str>,
     pub(crate) qos: Qos,
     pub(crate) load: Load,
+    /// Of all its channels; 0 where nobody knows.
+    pub(crate) frames: usize,
     /// From now.
     pub(crate) deadline: Option<Duration>,
     /// How far its data are a signal, as far as anybody knows.
@@ -236,7 +244,7 @@ impl Schedule {
     pub(crate) fn admit(&self, arrival: Arrival) -> Result<JobId> {
         let now = self.clock.now();
         // Before the lock is taken: what a refused job holds is let go after it.
-        let Arrival { name, qos, load, deadline, coherence, is_bounded, answer, work } = arrival;
+        let Arrival { name, qos, load, frames, deadline, coherence, is_bounded, answer, work } = arrival;
         let mut state = self.lock();
         let behind = coherence.is_some_and(|coherence| state.dispatch.puts_behind(qos, coherence));
         if state.is_closed {
@@ -262,7 +270,8 @@ impl Schedule {
             state.figures.told(qos, coherence);
         }
         let work = Some(work);
-        let job = Job { name, qos, load, place, answer, work, submitted: now, started: None, worked: Duration::ZERO };
+        let (submitted, started, worked) = (now, None, Duration::ZERO);
+        let job = Job { name, qos, load, frames, place, answer, work, submitted, started, worked };
         state.jobs.insert(id, job);
         let wakes_timer = deadline.is_some_and(|deadline| state.adds_deadline(deadline, id));
         let timer = state.timer.clone().filter(|_| wakes_timer);
@@ -325,6 +334,9 @@ impl Schedule {
                     answered = Some(answer());
                 }
                 Progress::Failed(error) => {
+                    if matches!(error, Error::OutOfMemory { .. }) {
+                        state.figures.had_no_room(lane.qos, now, job.frames);
+                    }
                     failures.extend(state.close(ended.id, now, Outcome::Failed).map(|job| (job, error)));
                 }
             }
@@ -425,6 +437,12 @@ impl Schedule {
         let now = self.clock.now();
         let state = self.lock();
         state.figures.snapshot(now, &state.dispatch)
+    }
+
+    /// How large the next batch should be.
+    pub(crate) fn suggest_batch(&self, qos: Qos, latency: Duration, memory: MemoryState) -> BatchHint {
+        let now = self.clock.now();
+        self.lock().figures.suggest_batch(now, qos, latency, memory)
     }
 
     fn take(&self, state: &mut State, lane: LaneId, now: Duration) -> Option<Task> {

@@ -58,6 +58,11 @@ impl PlanJob {
         Ok(Self { source, qos, plan, inputs, channels, frames, cell, output, coherence_from, pieces, failures })
     }
 
+    /// Frames of all its channels.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames * self.channels
+    }
+
     fn done(self: Box<Self>) -> Progress {
         let Self { cell, mut output, .. } = *self;
         output.aim_at_all();

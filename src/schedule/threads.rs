@@ -144,10 +144,10 @@ impl Lanes {
         let JobOptions { qos, name, deadline, channels, coherence, coherence_from } = options;
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
-            let work: Box<dyn Work> =
-                Box::new(PlanJob::new((plan, qos), inputs, channels, output, coherence_from, cell)?);
+            let job = PlanJob::new((plan, qos), inputs, channels, output, coherence_from, cell)?;
+            let (frames, work): (usize, Box<dyn Work>) = (job.frames(), Box::new(job));
             let (name, load, is_bounded) = (Arc::from(name), Load::Device, true);
-            Ok(Arrival { name, qos, load, deadline, coherence, is_bounded, answer, work })
+            Ok(Arrival { name, qos, load, frames, deadline, coherence, is_bounded, answer, work })
         })
     }
 
@@ -161,8 +161,8 @@ impl Lanes {
         self.submit(|cell| {
             let answer = Arc::clone(&cell) as _;
             let work: Box<dyn Work> = Box::new(OnLane { run, cell });
-            let (load, is_bounded) = (Load::App, true);
-            Ok(Arrival { name, qos, load, deadline: None, coherence: None, is_bounded, answer, work })
+            let (load, frames, is_bounded) = (Load::App, 0, true);
+            Ok(Arrival { name, qos, load, frames, deadline: None, coherence: None, is_bounded, answer, work })
         })
     }
 
@@ -182,8 +182,8 @@ impl Lanes {
             let answer = Arc::clone(&cell) as _;
             let items = items.into_iter();
             let work: Box<dyn Work> = Box::new(Microbatches { items, size, run, results: Vec::new(), cell });
-            let (load, is_bounded) = (Load::App, true);
-            Ok(Arrival { name, qos, load, deadline: None, coherence: None, is_bounded, answer, work })
+            let (load, frames, is_bounded) = (Load::App, 0, true);
+            Ok(Arrival { name, qos, load, frames, deadline: None, coherence: None, is_bounded, answer, work })
         })
     }
 

@@ -71,6 +71,8 @@ impl Observer {
                     name: Arc::from("streams"),
                     qos: group.qos,
                     load: Load::Device,
+                    // The engine itself sizes these batches: nobody asks how large they should be.
+                    frames: 0,
                     deadline: None,
                     coherence: None,
                     is_bounded: false,

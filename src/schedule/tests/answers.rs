@@ -160,6 +160,7 @@ impl House {
             name: Arc::from("job"),
             qos,
             load: if is_app { Load::App } else { Load::Device },
+            frames: 0,
             deadline: deadline.map(Duration::from_millis),
             coherence: behind.then_some(0.1),
             answer: Arc::clone(&answers) as _,

@@ -1,0 +1,133 @@
+//! How large the next batch should be: for a level, the most frames in a job that keep a target of latency.
+//!
+//! ```text
+//! answered jobs -> window: what jobs of each size took in the last second
+//!                    -> curve: what each size takes, as far as anybody knows
+//!                         -> controller, one for each target that is asked for: raise, hold or lower, once in a window
+//! ```
+//!
+//! All clients of a level that have one target get one answer, so they share what there is in equal parts, and what one of
+//! them learns serves the others. Time and figures come from outside, so tests drive this through hours of load.
+
+mod controller;
+
+mod curve;
+
+mod hint;
+
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use self::controller::Controller;
+use self::curve::Curve;
+pub use self::hint::{BatchAction, BatchHint, BoundBy};
+pub(crate) use self::window::JobTimes;
+use self::window::{Collector, Window};
+use crate::qos::Qos;
+
+/// Sizes of batches are powers of two, up to 2^16 frames.
+pub(super) const SIZES: usize = 17;
+/// Controllers of a level, at most: the one that was not asked for longest leaves.
+const MOST_TARGETS: usize = 16;
+
+/// The largest size that is no more than the frames.
+fn size_of(frames: usize) -> usize {
+    (frames.max(1).ilog2() as usize).min(SIZES - 1)
+}
+
+/// What a device's memory tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryState {
+    /// The part of the budget that is used.
+    pub(crate) pressure: Option<f64>,
+    /// How often something had to leave for others, so far.
+    pub(crate) evicted: u64,
+}
+
+/// What one level's clients are told.
+#[derive(Debug, Default)]
+pub(crate) struct Suggestions {
+    collector: Collector,
+    curve: Curve,
+    /// The number of the window that the curve knows.
+    learned: u64,
+    controllers: Vec<Target>,
+    asked: u64,
+}
+
+#[derive(Debug)]
+struct Target {
+    latency: Duration,
+    controller: Controller,
+    /// When it was asked for last, counted in questions.
+    asked: u64,
+    /// Evictions when it last decided.
+    evicted: u64,
+}
+
+impl Suggestions {
+    /// A job was answered with a result; `busy` is how long the device has been at work in all.
+    pub(crate) fn done(&mut self, now: Duration, busy: Duration, times: JobTimes) {
+        self.collector.done(now, busy, times);
+    }
+
+    /// A job had no room in the device's memory.
+    pub(crate) fn had_no_room(&mut self, now: Duration, busy: Duration, frames: usize) {
+        self.collector.had_no_room(now, busy, frames);
+    }
+
+    /// The answer. At most once in a window does it change.
+    pub(crate) fn suggest(
+        &mut self,
+        (now, busy): (Duration, Duration),
+        qos: Qos,
+        latency: Duration,
+        memory: MemoryState,
+    ) -> BatchHint {
+        self.collector.look(now, busy);
+        let window = self.collector.last(now);
+        if let Some(window) = window.filter(|window| window.number != self.learned) {
+            self.learned = window.number;
+            self.curve.learn(window);
+        }
+        self.asked += 1;
+        let known = self.controllers.iter().position(|target| target.latency == latency);
+        let index = known.unwrap_or_else(|| {
+            let controller = Controller::new(latency, &self.curve, window);
+            let target = Target { latency, controller, asked: self.asked, evicted: memory.evicted };
+            add(&mut self.controllers, target)
+        });
+        let target = &mut self.controllers[index];
+        target.asked = self.asked;
+        if let Some(window) = window.filter(|window| window.number != target.controller.seen()) {
+            let is_tight = memory.pressure.is_some_and(|pressure| pressure >= TIGHT) && memory.evicted > target.evicted;
+            target.evicted = memory.evicted;
+            target.controller.step(qos, window, &self.curve, is_tight);
+        }
+        target.controller.hint(qos, window, memory.pressure)
+    }
+}
+
+/// From this part of the budget on, memory is tight if something has to leave for others all the time.
+const TIGHT: f64 = 0.9;
+
+/// Puts it in the place of the one that was not asked for longest, if there are too many. Returns where it is.
+fn add(targets: &mut Vec<Target>, target: Target) -> usize {
+    if targets.len() < MOST_TARGETS {
+        targets.push(target);
+        return targets.len() - 1;
+    }
+    let oldest = targets.iter().enumerate().min_by_key(|(_, target)| target.asked).map_or(0, |(index, _)| index);
+    targets[oldest] = target;
+    oldest
+}
+
+impl Window {
+    fn size(&self, size: usize) -> Option<&window::Size> {
+        self.sizes.iter().find(|known| known.size == size)
+    }
+}
