@@ -15,7 +15,7 @@ use crate::schedule::{
     BatchHint, Bounds, JobOptions, Lane, LaneGuard, Lanes, MemoryState, Samples, ScheduleOptions, ShutDown, Ticket,
 };
 use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
-use crate::telemetry::Snapshot;
+use crate::telemetry::{Health, Snapshot};
 
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
@@ -325,6 +325,11 @@ impl Engine {
         let memory = self.inner.processor.memory().unwrap_or_default();
         let memory = MemoryState { pressure: memory.pressure, evicted: memory.evicted };
         Ok(self.lanes()?.schedule().suggest_batch(qos, target_latency, memory))
+    }
+
+    /// How the devices are; a quick look at what the [snapshot](Self::snapshot) has, too.
+    pub fn health(&self) -> Health {
+        self.inner.processor.health()
     }
 
     /// All figures, as they are now; of an engine that never had a job, those of none.

@@ -107,6 +107,12 @@ extern crate self as auricle;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+#[cfg(feature = "serve")]
+pub mod serve;
+
+#[cfg(any(feature = "cli", feature = "serve"))]
+mod chain;
+
 mod engine;
 
 mod stream;

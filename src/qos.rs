@@ -7,6 +7,7 @@ use std::str::FromStr;
 use crate::error::Error;
 
 /// Quality of service: what a job or a stream is promised. The first is the most urgent.
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Qos {

@@ -77,6 +77,10 @@ mod jobs;
 /// How large the next batch should be.
 mod hints;
 
+/// The HTTP service.
+#[cfg(feature = "serve")]
+mod serve;
+
 /// Live streams: what comes out, what is counted, how they end.
 mod streams;
 

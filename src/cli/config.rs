@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::denoise::{CHOICES, DenoiseSettings, whole_rate};
+use super::denoise::{CHOICES, DenoiseSettings};
 use super::report::HopReport;
+use crate::chain::{Chain, ChainSettings, DenoiseChoice, FilterChoice};
 use crate::format::{SampleFormat, SignalSpec};
 use crate::stage::source::SourceHints;
 use crate::{
-    Denoise, DeviceChoice, Domain, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Graph, Level, Measure,
-    PhiResolvent, Precision, Quiet, Threshold, Wavenumber,
+    Denoise, DeviceChoice, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Level, Measure, PhiResolvent,
+    Precision, Quiet, Threshold, Wavenumber,
 };
 
 const DETAILS: &str = "\
@@ -163,11 +164,7 @@ pub(super) struct RunConfig {
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     pub(super) hints: SourceHints,
-    pub(super) gate: Gate,
-    filter: Option<FilterArgument>,
-    phi_resolvent: PhiResolvent,
-    denoise: DenoiseChoice,
-    pub(super) frame_len: usize,
+    pub(super) chain_settings: ChainSettings,
     pub(super) engine: EngineOptions,
     pub(super) picture: Option<PathBuf>,
     pub(super) report: ReportArgument,
@@ -210,10 +207,6 @@ impl Settings {
     }
 }
 
-/// Names of the graph's nodes, as they stand in reports.
-pub(super) const OUTPUT: &str = "output";
-pub(super) const POWERS: &str = "powers";
-
 impl RunConfig {
     pub(super) fn new(arguments: &RunArguments) -> Result<Self> {
         let (quiet, quiet_name) = match arguments.quiet {
@@ -231,25 +224,22 @@ impl RunConfig {
         };
         let gate = Gate { threshold: threshold(&arguments.gate)?, hold: arguments.hold, quiet, faulty };
         gate.check().context("--gate")?;
-        let phi_resolvent = PhiResolvent {
-            phi: arguments.phi,
-            wavenumber,
-            mode: if matches!(arguments.filter, Some(FilterArgument::Block)) {
-                FilterMode::Block
-            } else {
-                FilterMode::Seamless
-            },
-            measure: Measure::Coherence,
-            ..PhiResolvent::default()
+        let filter = match arguments.filter {
+            None => FilterChoice::WhereItHelps,
+            Some(FilterArgument::Off) => FilterChoice::Off,
+            Some(FilterArgument::Block) => FilterChoice::Mode(FilterMode::Block),
+            Some(FilterArgument::Seamless) => FilterChoice::Mode(FilterMode::Seamless),
         };
-        FrameShape::real(arguments.frame_len).check().context("--frame-len")?;
-        if !matches!(arguments.filter, Some(FilterArgument::Off)) {
-            phi_resolvent.check(FrameShape::real(arguments.frame_len)).context("--filter")?;
-        }
+        let (phi, measure) = (arguments.phi, Measure::Coherence);
+        let phi_resolvent = PhiResolvent { phi, wavenumber, measure, ..PhiResolvent::default() };
         let denoise = match &arguments.denoise {
             None => DenoiseChoice::WhereItFits(arguments.denoise_settings.denoiser("builtin")?),
             Some(choice) => DenoiseChoice::Asked(arguments.denoise_settings.denoiser(choice)?),
         };
+        FrameShape::real(arguments.frame_len).check().context("--frame-len")?;
+        let chain = ChainSettings { gate, filter, phi_resolvent, denoise, frame_len: arguments.frame_len };
+        chain.check()?;
+        chain.check_filter().context("--filter")?;
         let format = arguments.format.as_deref().map(str::parse::<SampleFormat>).transpose()?;
         let device: DeviceChoice = match arguments.device.parse() {
             Ok(device) => device,
@@ -259,11 +249,7 @@ impl RunConfig {
             input: arguments.input.clone(),
             output: arguments.output.clone(),
             hints: SourceHints { format, sample_rate_hz: arguments.sample_rate, channels: arguments.channels },
-            gate,
-            filter: arguments.filter,
-            phi_resolvent,
-            denoise,
-            frame_len: arguments.frame_len,
+            chain_settings: chain,
             engine: EngineOptions { device, threads: arguments.threads, ..EngineOptions::default() },
             picture: arguments.picture.clone(),
             report: arguments.report,
@@ -283,104 +269,24 @@ impl RunConfig {
     }
 
     /// What runs on this signal, now that it is known.
-    pub(super) fn stages(&self, spec: &SignalSpec) -> Result<Stages> {
-        let denoise = self.denoise.for_signal(spec, self.frame_len)?;
-        let filter = match (self.filter, &denoise) {
-            (Some(FilterArgument::Off), _) | (None, Some(_)) => None,
-            _ => Some(self.phi_resolvent),
-        };
-        let shape = match spec.domain() {
-            Domain::Real => FrameShape::real(self.frame_len),
-            Domain::Complex => FrameShape::complex(self.frame_len),
-        };
-        Ok(Stages { shape, gate: self.gate, filter, denoise })
+    pub(super) fn chain(&self, spec: &SignalSpec) -> Result<Chain> {
+        let (chain, warning) = self.chain_settings.for_signal(spec).context("--denoise")?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        Ok(chain)
     }
 }
 
-/// Which denoiser was chosen, and how.
-#[derive(Debug)]
-enum DenoiseChoice {
-    /// By the user.
-    Asked(Option<Denoise>),
-    /// By nobody: where it cannot run, it does not.
-    WhereItFits(Option<Denoise>),
-}
-
-/// Sample rates at which a denoiser for speech is the default.
-const SPEECH_RATES_HZ: std::ops::RangeInclusive<f64> = 4e3..=384e3;
-
-impl DenoiseChoice {
-    fn for_signal(&self, spec: &SignalSpec, frame_len: usize) -> Result<Option<Denoise>> {
-        let (denoise, asked) = match self {
-            Self::Asked(denoise) => (denoise, true),
-            Self::WhereItFits(denoise) => (denoise, false),
-        };
-        let Some(denoise) = denoise else { return Ok(None) };
-        if spec.domain() == Domain::Complex {
-            if asked {
-                bail!("--denoise is for real signals, and this one is complex (IQ); pass --denoise off");
-            }
-            return Ok(None);
-        }
-        let Some(sample_rate_hz) = spec.sample_rate_hz else {
-            if asked {
-                bail!("--denoise needs to know the sample rate; pass --sample-rate");
-            }
-            tracing::warn!("not denoised, since the sample rate is unknown; pass --sample-rate, or --denoise off");
-            return Ok(None);
-        };
-        if !asked && !SPEECH_RATES_HZ.contains(&sample_rate_hz) {
-            return Ok(None);
-        }
-        let fitted = whole_rate(sample_rate_hz).and_then(|rate_hz| {
-            let denoise = Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() };
-            denoise.check(FrameShape::real(frame_len)).context("pass --denoise off, or another rate")?;
-            Ok(denoise)
-        });
-        match fitted {
-            Ok(denoise) => Ok(Some(denoise)),
-            Err(error) if asked => Err(error),
-            Err(error) => {
-                tracing::warn!("not denoised: {error:#}");
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// The stages of one run.
-#[derive(Debug)]
-pub(super) struct Stages {
-    shape: FrameShape,
-    gate: Gate,
-    filter: Option<PhiResolvent>,
-    pub(super) denoise: Option<Denoise>,
-}
-
-impl Stages {
-    /// The graph that an app would embed.
-    pub(super) fn graph(&self) -> Graph {
-        let mut graph = Graph::new().input("input", self.shape).gate("gate", "input", self.gate);
-        let mut last = "gate";
-        if let Some(filter) = &self.filter {
-            graph = graph.filter("filter", last, *filter).output(POWERS, "filter.powers");
-            last = "filter";
-        }
-        if let Some(denoise) = &self.denoise {
-            graph = graph.denoise("denoise", last, denoise.clone());
-            last = "denoise";
-        }
-        graph.output(OUTPUT, last)
-    }
-
+impl Settings {
     /// The settings as they came to be.
-    pub(super) fn settle(&self, settings: &mut Settings) {
-        settings.filter = match self.filter.map(|filter| filter.mode) {
+    pub(super) fn settle(&mut self, chain: &Chain) {
+        self.filter = match chain.filter.map(|filter| filter.mode) {
             None => "off",
             Some(FilterMode::Block) => "block",
             Some(FilterMode::Seamless) => "seamless",
         };
-        settings.denoise = self.denoise.as_ref().map(DenoiseReport::new);
+        self.denoise = chain.denoise.as_ref().map(DenoiseReport::new);
     }
 }
 
@@ -433,17 +339,7 @@ fn threshold(text: &str) -> Result<Threshold> {
     if text.starts_with("--") {
         bail!("--gate needs a level, such as 0.001, -60dB or off; `{text}` follows it");
     }
-    let lower = text.trim().to_ascii_lowercase();
-    if lower == "off" {
-        return Ok(Threshold::Off);
-    }
-    let decibels = lower.strip_suffix("dbfs").or_else(|| lower.strip_suffix("db"));
-    let number: Option<f32> = decibels.unwrap_or(&lower).trim().parse().ok();
-    match (number, decibels) {
-        (Some(number), Some(_)) if number.is_finite() => Ok(Threshold::Decibels(number)),
-        (Some(number), None) if number.is_finite() && number >= 0.0 => Ok(Threshold::Linear(number)),
-        _ => bail!("--gate `{text}` is no level; give one such as 0.001, -60dB or off"),
-    }
+    text.parse().with_context(|| format!("--gate `{text}` is no level"))
 }
 
 #[cfg(test)]

@@ -77,12 +77,3 @@ fn model_file(file: &str) -> Result<Model> {
     }
     Model::read(file).with_context(|| format!("--denoise {file}"))
 }
-
-/// A sample rate as a denoiser takes it.
-pub(super) fn whole_rate(sample_rate_hz: f64) -> Result<u32> {
-    if sample_rate_hz.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&sample_rate_hz) {
-        bail!("a denoiser takes sample rates of whole Hz, and this signal has {sample_rate_hz}; pass --denoise off");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
-    Ok(sample_rate_hz as u32)
-}

@@ -23,6 +23,9 @@ mod report;
 
 mod run;
 
+#[cfg(feature = "serve")]
+mod serve;
+
 #[cfg(feature = "train")]
 mod train;
 
@@ -38,6 +41,7 @@ Examples:
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
   auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
+  auricle serve                                      hints, cleaning and metrics over HTTP, on this machine
   auricle devices                                    what can run here, and which one `auto` takes
   auricle bench qos                                  are urgent jobs on time while others fill the device
   auricle model show dtln.safetensors                what a denoiser is, and what it costs
@@ -68,6 +72,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Offer the engine over HTTP: hints for clients that size their batches, cleaning, live streams, metrics.
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArguments>),
     /// Show the machine's cores, and try what keeping threads and memory in their places does here.
     Isolate(isolate::IsolateArguments),
     /// Make a model from data that this command makes itself.
@@ -99,6 +106,11 @@ pub fn main() -> ExitCode {
         },
         Command::Bench(command) => bench::bench(&command),
         Command::Devices { json } => devices::devices(json),
+        #[cfg(feature = "serve")]
+        Command::Serve(arguments) => match serve::ServeConfig::new(&arguments) {
+            Ok(config) => serve::serve(config),
+            Err(error) => return complain(&error, 2),
+        },
         Command::Isolate(arguments) => isolate::isolate(&arguments),
         #[cfg(feature = "train")]
         Command::Train(command) => train::train(&command),

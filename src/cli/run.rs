@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::config::{OUTPUT, POWERS, ReportArgument, RunConfig, Settings};
+use super::config::{ReportArgument, RunConfig, Settings};
 use super::progress::{Interrupt, Progress};
 use super::report::{HopReport, Report, StageReport};
+use crate::chain::{OUTPUT, POWERS};
 use crate::format::pending::PendingFile;
+use crate::format::planar::{interleaved_from_planar, planar_from_interleaved};
 use crate::format::{FileError, SignalSpec};
 use crate::picture::{self, PictureLabels, Spectrogram};
 use crate::stage::filter::measure;
@@ -48,19 +50,19 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let total = source.total_samples();
     let options = SinkOptions { force: config.force, ..SinkOptions::default() };
     let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
-    let stages = config.stages(&spec)?;
+    let chain = config.chain(&spec)?;
     let mut settings = config.settings.clone();
-    stages.settle(&mut settings);
+    settings.settle(&chain);
     sink.set_settings(serde_json::to_value(&settings)?);
     let picture = open_picture(config, &template.inputs, &sink)?;
     interrupt.clean_up(sink.files().into_iter().chain(&picture).map(|file| file.temporary().to_owned()).collect());
 
     let engine = Engine::open(&config.engine)?;
-    let plan = engine.compile(&stages.graph())?;
+    let plan = engine.compile(&chain.graph())?;
     let mut cleaning = Cleaning::new(config, settings, &spec, total, plan.session(spec.channels)?, sink);
     let is_pipe = config.input == Path::new("-");
-    let block_frames = block_frames(config, &spec, is_pipe, stages.denoise.is_some());
-    let blocks = Blocks::read(source, block_frames * config.frame_len * spec.floats_per_sample_time())?;
+    let block_frames = block_frames(config, &spec, is_pipe, chain.denoise.is_some());
+    let blocks = Blocks::read(source, block_frames * config.chain_settings.frame_len * spec.floats_per_sample_time())?;
     let progress = Progress::new(total, spec.sample_rate_hz);
     while let Some(block) = blocks.next(&interrupt)? {
         cleaning.push(&block)?;
@@ -99,7 +101,7 @@ fn warn(source: &mut Source) {
 
 /// One frame of every channel is the least that can be worked on at once, and it is held about six times over.
 fn check_memory(config: &RunConfig, spec: &SignalSpec) -> Result<()> {
-    let floats = config.frame_len * spec.floats_per_sample_time();
+    let floats = config.chain_settings.frame_len * spec.floats_per_sample_time();
     if floats <= LARGEST_BLOCK_FLOATS {
         return Ok(());
     }
@@ -107,19 +109,20 @@ fn check_memory(config: &RunConfig, spec: &SignalSpec) -> Result<()> {
     bail!(
         "{} channels in frames of {} need too much memory at once; pass --frame-len {} or less",
         spec.channels,
-        config.frame_len,
+        config.chain_settings.frame_len,
         1 << fits.max(64).ilog2()
     )
 }
 
 fn block_frames(config: &RunConfig, spec: &SignalSpec, is_pipe: bool, is_denoised: bool) -> usize {
     let floats = if is_denoised { DENOISED_BLOCK_FLOATS } else { BLOCK_FLOATS };
-    let most = (floats / (config.frame_len * spec.floats_per_sample_time())).max(1);
+    let most = (floats / (config.chain_settings.frame_len * spec.floats_per_sample_time())).max(1);
     if !is_pipe {
         return most;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is small and positive")]
-    let soon = spec.sample_rate_hz.map_or(16, |rate| (PIPE_BLOCK_S * rate / config.frame_len as f64) as usize);
+    let soon =
+        spec.sample_rate_hz.map_or(16, |rate| (PIPE_BLOCK_S * rate / config.chain_settings.frame_len as f64) as usize);
     soon.clamp(1, most)
 }
 
@@ -246,8 +249,14 @@ impl<'a> Cleaning<'a> {
 
     fn push(&mut self, block: &[f32]) -> Result<()> {
         self.samples += (block.len() / self.spec.floats_per_sample_time()) as u64;
-        let block_frames = block.len().div_ceil(self.config.frame_len * self.spec.floats_per_sample_time());
-        let planar = planar_from_interleaved(self.spec, block, block_frames * self.config.frame_len, &mut self.planar);
+        let block_frames =
+            block.len().div_ceil(self.config.chain_settings.frame_len * self.spec.floats_per_sample_time());
+        let planar = planar_from_interleaved(
+            self.spec,
+            block,
+            block_frames * self.config.chain_settings.frame_len,
+            &mut self.planar,
+        );
         if let Some((before, _)) = &mut self.spectrograms {
             let first_channel = block.len() / self.spec.channels;
             before.push(&planar[..first_channel]);
@@ -278,7 +287,7 @@ impl<'a> Cleaning<'a> {
         self.hop_times.extend_from_slice(self.output.hop_times());
         let surplus = self.hop_times.len().saturating_sub(MOST_HOP_TIMES);
         self.hop_times.drain(..surplus);
-        let came = (self.output.frames() * self.config.frame_len) as u64;
+        let came = (self.output.frames() * self.config.chain_settings.frame_len) as u64;
         let wanted = came.min(self.samples - self.written);
         let planar = self.output.dense(OUTPUT).unwrap_or(&[]);
         let interleaved = interleaved_from_planar(self.spec, planar, wanted, &mut self.interleaved);
@@ -306,7 +315,7 @@ impl<'a> Cleaning<'a> {
             device: engine.device().clone(),
             sample_rate_hz: self.spec.sample_rate_hz,
             channels: self.spec.channels,
-            frame_len: self.config.frame_len,
+            frame_len: self.config.chain_settings.frame_len,
             samples: self.samples,
             frames: self.frames,
             coherence: (self.powers.1 > 0.0).then(|| self.powers.0 / self.powers.1),
@@ -338,47 +347,4 @@ fn subtitle(spec: &SignalSpec, samples: u64, device: &str) -> String {
     let rate = spec.sample_rate_hz.map_or_else(|| "unknown rate".to_owned(), |rate| format!("{rate} Hz"));
     let channel = if spec.channels == 1 { "mono" } else { "first channel" };
     format!("{rate}, {samples} samples, {channel}, on {device}")
-}
-
-/// One channel after the other, each filled up with zeros to `len` samples. A single channel of whole frames is taken
-/// as it is.
-fn planar_from_interleaved<'a>(spec: &SignalSpec, block: &'a [f32], len: usize, room: &'a mut Vec<f32>) -> &'a [f32] {
-    let sample = spec.domain().floats_per_sample();
-    let channel_floats = len * sample;
-    if spec.channels == 1 && block.len() == channel_floats {
-        return block;
-    }
-    room.clear();
-    room.resize(spec.channels * channel_floats, 0.0);
-    for (channel, planar) in room.chunks_exact_mut(channel_floats).enumerate() {
-        let interleaved = block.chunks_exact(spec.channels * sample);
-        for (to, from) in planar.chunks_exact_mut(sample).zip(interleaved) {
-            to.copy_from_slice(&from[channel * sample..(channel + 1) * sample]);
-        }
-    }
-    room
-}
-
-/// The first `samples` sample times, interleaved.
-fn interleaved_from_planar<'a>(
-    spec: &SignalSpec,
-    planar: &'a [f32],
-    samples: u64,
-    room: &'a mut Vec<f32>,
-) -> &'a [f32] {
-    let sample = spec.domain().floats_per_sample();
-    let floats = usize::try_from(samples).unwrap_or(usize::MAX).saturating_mul(sample);
-    if spec.channels == 1 {
-        return &planar[..floats];
-    }
-    room.clear();
-    room.resize(floats * spec.channels, 0.0);
-    let channel_floats = (planar.len() / spec.channels).max(1);
-    for (channel, planar) in planar.chunks_exact(channel_floats).enumerate() {
-        let interleaved = room.chunks_exact_mut(spec.channels * sample);
-        for (to, from) in interleaved.zip(planar[..floats].chunks_exact(sample)) {
-            to[channel * sample..(channel + 1) * sample].copy_from_slice(from);
-        }
-    }
-    room
 }

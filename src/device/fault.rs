@@ -53,6 +53,7 @@ pub struct FaultPlan {
     faults: BTreeMap<u64, Fault>,
     lost_in_compiling: Option<u64>,
     refusals: u32,
+    has_no_fallback: bool,
 }
 
 impl FaultPlan {
@@ -83,6 +84,13 @@ impl FaultPlan {
         self
     }
 
+    /// Not even the CPU does the work of devices that failed.
+    #[must_use]
+    pub fn without_fallback(mut self) -> Self {
+        self.has_no_fallback = true;
+        self
+    }
+
     /// The device, with these faults; as it is where there are none.
     pub(crate) fn around(&self, device: Arc<dyn Device>) -> Arc<dyn Device> {
         if *self == Self::default() {
@@ -91,7 +99,8 @@ impl FaultPlan {
         let faults = Mutex::new(self.faults.clone());
         let refusals = AtomicU32::new(self.refusals);
         let (runs, compiled, lost_in_compiling) = (AtomicU64::new(0), AtomicU64::new(0), self.lost_in_compiling);
-        let state = State { runs, faults, compiled, lost_in_compiling, refusals };
+        let has_no_fallback = self.has_no_fallback;
+        let state = State { runs, faults, compiled, lost_in_compiling, refusals, has_no_fallback };
         Arc::new(FaultyDevice { device, state: Arc::new(state), is_lost: Arc::default() })
     }
 }
@@ -103,6 +112,7 @@ struct State {
     compiled: AtomicU64,
     lost_in_compiling: Option<u64>,
     refusals: AtomicU32,
+    has_no_fallback: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -170,6 +180,9 @@ impl Device for FaultyDevice {
     }
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
+        if self.state.has_no_fallback {
+            return None;
+        }
         Some(self.device.fallback().unwrap_or_else(|| Arc::clone(&self.device)))
     }
 

@@ -70,13 +70,13 @@ impl Processor {
         let again = !failed_again && health.losses <= MOST_REPLACEMENTS;
         let new = if again { failed.another(qos).ok().flatten() } else { None };
         let (device, what) = match (new, failed.fallback()) {
-            (Some(device), _) => (Some(device), "a new device"),
-            (None, Some(device)) => (Some(device), "the CPU"),
-            (None, None) => (None, "nothing"),
+            (Some(device), _) => (Some(device), "goes on on a new device"),
+            (None, Some(device)) => (Some(device), "goes on on the CPU"),
+            (None, None) => (None, "has no device left"),
         };
         health.state = if device.is_some() { HealthState::Degraded } else { HealthState::Failed };
-        health.reason = Some(format!("{error}; `{qos}` work goes on on {what}"));
-        tracing::warn!("{error}; `{qos}` work goes on on {what}");
+        health.reason = Some(format!("{error}; `{qos}` work {what}"));
+        tracing::warn!("{error}; `{qos}` work {what}");
         match device {
             Some(device) => {
                 *queue = Some(device);

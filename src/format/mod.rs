@@ -23,6 +23,9 @@ pub(crate) mod convert;
 
 pub(crate) mod pending;
 
+#[cfg(any(feature = "cli", feature = "serve"))]
+pub(crate) mod planar;
+
 use std::path::PathBuf;
 
 pub use error::FileError;

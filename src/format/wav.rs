@@ -321,6 +321,15 @@ impl HeaderLayout {
         bytes
     }
 
+    /// The bytes in front of samples of which nobody knows how many come.
+    pub(crate) fn endless_header(&self) -> Vec<u8> {
+        let mut bytes = self.header(0);
+        let data_at = bytes.len() - 4;
+        bytes[data_at..].copy_from_slice(&[0xFF; 4]);
+        bytes[4..8].copy_from_slice(&[0xFF; 4]);
+        bytes
+    }
+
     fn block_bytes(&self) -> u64 {
         u64::from(self.channels) * self.encoding.bytes() as u64
     }

@@ -5,6 +5,7 @@
 //! device equal to the bit, and what lets no NaN slip through a comparison.
 
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::frame::{Faulty, FrameState, Quiet};
@@ -30,6 +31,29 @@ pub enum Threshold {
     Decibels(f32),
     /// Always, if it is finite.
     Off,
+}
+
+impl FromStr for Threshold {
+    type Err = Error;
+
+    /// Reads `0.001`, `-60dB`, `-60 dBFS` or `off`.
+    fn from_str(text: &str) -> Result<Self> {
+        let lower = text.trim().to_ascii_lowercase();
+        if lower == "off" {
+            return Ok(Self::Off);
+        }
+        let decibels = lower.strip_suffix("dbfs").or_else(|| lower.strip_suffix("db"));
+        let number: Option<f32> = decibels.unwrap_or(&lower).trim().parse().ok();
+        match (number, decibels) {
+            (Some(number), Some(_)) if number.is_finite() => Ok(Self::Decibels(number)),
+            (Some(number), None) if number.is_finite() && number >= 0.0 => Ok(Self::Linear(number)),
+            _ => Err(Error::setting(
+                "the gate's threshold",
+                format!("`{text}`"),
+                "give a level such as 0.001, -60dB or off",
+            )),
+        }
+    }
 }
 
 /// The max-abs gate: a frame is live when `max |x| > threshold`, or when one of the `hold` frames before it was.

@@ -140,6 +140,30 @@ impl Sink {
         Ok(Self::new(spec, Body::Stream(stream)))
     }
 
+    /// Writes a WAV file to `writer`, which cannot be gone back in: the header in front says that there will be `samples`
+    /// sample times, or, as recorders do that cannot know, that there is no end. The encoding is the nearest that WAV has.
+    ///
+    /// # Errors
+    /// When no WAV file holds such a signal, or the header cannot be written.
+    pub fn to_wav_writer(
+        name: impl AsRef<Path>,
+        writer: impl Write + Send + 'static,
+        template: &Template,
+        samples: Option<u64>,
+    ) -> Result<Self, FileError> {
+        let path = name.as_ref().to_owned();
+        check_signal(&path, &template.spec)?;
+        let format = storable(&path, Container::Wav, template.spec.format)?;
+        let spec = SignalSpec { container: Container::Wav, format, ..template.spec.clone() };
+        let template = Template { expected_samples: Some(samples.unwrap_or(0)), ..template.clone() };
+        let layout = wav::HeaderLayout::new(&path, &spec, &template)?;
+        let data_bytes = samples.map(|samples| samples.saturating_mul(spec.bytes_per_sample_time() as u64));
+        let mut stream = Stream { path, writer: BufWriter::with_capacity(BUFFER_BYTES, Box::new(writer)) };
+        let header = data_bytes.map_or_else(|| layout.endless_header(), |bytes| layout.header(bytes));
+        stream.writer.write_all(&header).map_err(|cause| stream_error(&stream.path, cause))?;
+        Ok(Self::new(spec, Body::Stream(stream)))
+    }
+
     fn to_path(path: &Path, template: &Template, options: &SinkOptions) -> Result<Self, FileError> {
         let ends_in_separator = path.as_os_str().as_encoded_bytes().ends_with(b"/");
         if path.is_dir() || ends_in_separator {
@@ -245,7 +269,12 @@ impl Sink {
         }
         let samples = self.written_samples();
         match self.body {
-            Body::Stream(_) => self.body.hand_on(),
+            Body::Stream(_) => {
+                if self.spec.container == Container::Wav && !self.written_bytes.is_multiple_of(2) {
+                    self.body.write_all(&[0])?;
+                }
+                self.body.hand_on()
+            }
             Body::Raw(file) => file.publish(),
             Body::Wav(mut file, layout) => {
                 if !self.written_bytes.is_multiple_of(2) {

@@ -105,6 +105,7 @@ pub struct Source {
     /// Bytes of samples still to come; none: up to the end.
     remaining_bytes: Option<u64>,
     total_samples: Option<u64>,
+    promised_samples: Option<u64>,
     /// Bytes on their way to becoming floats.
     chunk: Vec<u8>,
     warnings: Vec<String>,
@@ -185,6 +186,7 @@ impl Source {
         let Opened { mut template, data_bytes, mut warnings } = opened;
         let block_bytes = template.spec.bytes_per_sample_time() as u64;
         let mut remaining_bytes = data_bytes;
+        let promised_samples = data_bytes.map(|bytes| bytes / block_bytes);
         let total_samples = match (input.len(), data_bytes) {
             (Some(_), Some(bytes)) => {
                 let ragged = bytes % block_bytes;
@@ -197,7 +199,7 @@ impl Source {
             _ => None,
         };
         template.expected_samples = total_samples;
-        Self { input, template, remaining_bytes, total_samples, chunk: Vec::new(), warnings }
+        Self { input, template, remaining_bytes, total_samples, promised_samples, chunk: Vec::new(), warnings }
     }
 
     /// What the signal is.
@@ -216,6 +218,12 @@ impl Source {
     #[must_use]
     pub fn total_samples(&self) -> Option<u64> {
         self.total_samples
+    }
+
+    /// What a header said how many there would be, where there was one: of a pipe, nobody knows whether it is true.
+    #[must_use]
+    pub fn promised_samples(&self) -> Option<u64> {
+        self.promised_samples
     }
 
     /// What was odd about the input and could be read all the same; each is told once.

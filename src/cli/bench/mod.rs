@@ -4,6 +4,9 @@ mod ingest;
 
 mod qos;
 
+#[cfg(feature = "serve")]
+mod serve;
+
 mod streams;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +31,10 @@ pub(super) enum BenchCommand {
 
     /// Measure how fast one stream takes samples in, most of them silent.
     Ingest(IngestArguments),
+
+    /// Measure the HTTP service under mixed load: how soon hints come, what streams lose, whether memory grows.
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArguments),
 }
 
 pub(super) fn bench(command: &BenchCommand) -> Result<()> {
@@ -35,6 +42,8 @@ pub(super) fn bench(command: &BenchCommand) -> Result<()> {
         BenchCommand::Qos(arguments) => qos::bench(arguments),
         BenchCommand::Streams(arguments) => streams::bench(arguments),
         BenchCommand::Ingest(arguments) => ingest::bench(arguments),
+        #[cfg(feature = "serve")]
+        BenchCommand::Serve(arguments) => serve::bench(arguments),
     }
 }
 
@@ -104,4 +113,11 @@ fn ms(time: Duration) -> f64 {
 /// Processor time of this process; none where the system does not tell.
 fn cpu_time() -> Option<Duration> {
     cpu_time::ProcessTime::try_now().ok().map(|time| time.as_duration())
+}
+
+/// Resident memory of this process; none where the system does not tell.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }

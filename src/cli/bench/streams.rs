@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 
-use super::{Place, cpu_time, give, ms, seconds, seconds_since_1970, table};
+use super::{Place, cpu_time, give, ms, resident_bytes, seconds, seconds_since_1970, table};
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
 use crate::{
     BackPressure, Denoise, Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamInput,
@@ -358,13 +358,6 @@ fn pull(
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Resident memory of this process; none where the system does not tell.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 impl Figures {

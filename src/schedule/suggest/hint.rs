@@ -38,6 +38,7 @@ pub struct BatchHint {
 }
 
 /// What a suggestion does.
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -53,6 +54,7 @@ pub enum BatchAction {
 }
 
 /// What keeps a suggestion from being larger.
+#[cfg_attr(feature = "serve", derive(utoipa::ToSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

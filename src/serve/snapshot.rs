@@ -1,0 +1,44 @@
+//! `/v1/snapshot`: all figures of the engine, for pages and dashboards.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::query::Params;
+use super::{App, Problem};
+use crate::{DeviceInfo, Snapshot};
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SnapshotQuery {
+    /// Whether to tell what each lane did last, up to 256 spans of each.
+    #[param(default = false)]
+    spans: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figures {
+    version: &'static str,
+    device: DeviceInfo,
+    #[serde(flatten)]
+    snapshot: Snapshot,
+}
+
+/// All figures of the engine, as they are now: `Snapshot` of the crate. Times are `{secs, nanos}`.
+#[utoipa::path(get, path = "/v1/snapshot", tag = "engine", params(SnapshotQuery), responses(
+    (status = 200, description = "the crate's `Snapshot`, with `version` and `device`", body = Object),
+    (status = 400, description = "`bad-query`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn snapshot(
+    State(app): State<Arc<App>>,
+    Params(query): Params<SnapshotQuery>,
+) -> Result<Json<impl Serialize>, Problem> {
+    let mut snapshot = app.engine.snapshot()?;
+    if !query.spans.unwrap_or(false) {
+        snapshot.lanes.iter_mut().for_each(|lane| lane.spans.clear());
+    }
+    Ok(Json(Figures { version: env!("CARGO_PKG_VERSION"), device: app.engine.device().clone(), snapshot }))
+}
