@@ -291,10 +291,11 @@ impl Engine {
     /// It rises by a factor of two when the 95th percentile keeps the target with room to spare, jobs are as large as was
     /// suggested, and the device has time left (it is busy for less than 0.7 of it) or does more with larger jobs. It falls when jobs take longer than the target or
     /// have no room in memory: at once to the largest size that is known to keep it. What was measured of a larger size, or
-    /// can be guessed from smaller ones, keeps it from trying what must fail; what failed is tried again after 32 windows,
-    /// then 64, up to 512. Where no size keeps the target because jobs wait for others, it suggests another level.
+    /// can be guessed from smaller ones, keeps it from trying what must fail; what failed all the same is tried again after 32
+    /// windows, then 64, up to 512. Where no size keeps the target because jobs wait for others, it suggests another level.
     ///
-    /// Frames of all channels count. Jobs of all plans do, too: who has a quick one and a slow one on a level gets what the
+    /// Targets count to two digits: 47.3 ms is 47. Sixteen of a level are followed at once; who asks for one more gets what is
+    /// known. Frames of all channels count. Jobs of all plans do, too: who has a quick one and a slow one on a level gets what the
     /// mix allows. Live streams do not, whose batches the engine sizes itself.
     ///
     /// ```

@@ -67,10 +67,12 @@
 //!
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture` and of `import`
+//! serve                   the engine over HTTP: hints, cleaning, live streams, metrics
+//!   chain                 gate, filter and denoiser as both of them run them
 //! quality                 beside the flow: measures of a cleaned signal, for whoever needs them
 //!   engine                what embedders hold: open, compile, submit, snapshot, shut down
 //!     stream              LIVE: rings, the observer, streams of one plan and level in one batch
-//!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets
+//!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets; how large the next should be
 //!       plan              a compiled graph: runs and sessions, and what pieces of them cost
 //!     device              EXECUTION: adapter choice, gpu, cpu, host; a command queue for each level
 //!       graph             nodes and edges, checked and planned into one recording

@@ -60,3 +60,19 @@ fn bench_ingest_brings_out_all_that_went_in() {
     let live = number("live_frames") / number("frames");
     assert!((0.02..0.06).contains(&live), "3 of 100 frames, and what the filter spreads of them: {figures}");
 }
+
+/// The soak of ten minutes, for as long as a test may take.
+#[cfg(feature = "serve")]
+#[test]
+fn bench_serve_loses_nothing_and_is_never_at_fault() {
+    let arguments = ["bench", "serve", "--device", "cpu", "--seconds", "6", "--streams", "24", "--clients", "2"];
+    let output = auricle(arguments.iter().chain(&["--json", "-"])).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let figures: serde_json::Value = serde_json::from_str(&text(&output.stdout)).expect("one object");
+    let number = |name: &str| figures[name].as_f64().unwrap_or_else(|| panic!("{name} in {figures}"));
+    assert_eq!((number("stream_floats_lost"), number("server_errors")), (0.0, 0.0), "{figures}");
+    assert!(number("stream_floats_pushed") >= 24.0 * 5.0 * 16_000.0, "{figures}");
+    assert!(number("hints") > 100.0 && number("client_jobs") > 10.0 && number("rubbish") > 20.0, "{figures}");
+    assert!(number("hints_p50_ms") > 0.0 && number("hints_p50_ms") <= number("hints_p99_ms"), "{figures}");
+    assert!(number("memory_growth") < 1.0, "memory doubled in four seconds: {figures}");
+}

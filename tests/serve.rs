@@ -264,6 +264,63 @@ fn what_is_long_is_cleaned_while_it_comes() {
     }
 }
 
+/// What is exactly as long as a job may be is one: hints know of it.
+#[test]
+fn the_longest_job_is_a_job() {
+    let server = plain();
+    let samples = bytes(&noise(1 << 20, 7));
+    assert_eq!(server.post("/v1/clean?format=f32&denoise=off", &samples).1.len(), samples.len());
+    assert_eq!(server.engine.snapshot().unwrap().streams.len(), 0, "it went through a live stream");
+}
+
+/// An answer that fails on its way must not look whole, however slowly it is read.
+#[test]
+fn an_answer_that_breaks_off_says_so() {
+    let server = plain();
+    let mut samples = noise(2_000_000, 8);
+    samples[1_999_000] = f32::NAN;
+    for slowly in [false, true] {
+        let connection = TcpStream::connect(server.address).unwrap();
+        connection.set_read_timeout(Some(LONG)).unwrap();
+        let mut sender = connection.try_clone().unwrap();
+        let body = bytes(&samples);
+        let head = format!(
+            "POST /v1/clean?format=f32&denoise=off HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let send = move || {
+            sender.write_all(head.as_bytes()).ok();
+            sender.write_all(&body).ok();
+        };
+        let sending = std::thread::Builder::new().spawn(send).unwrap();
+        let (mut back, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while let Ok(count) = (&connection).read(&mut piece)
+            && count > 0
+        {
+            back.extend(&piece[..count]);
+            if slowly {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        sending.join().unwrap();
+        assert!(back.starts_with(b"HTTP/1.1 200"), "it had begun well");
+        assert!(!back.ends_with(b"0\r\n\r\n"), "{} bytes look like all of it", back.len());
+    }
+}
+
+/// A client that sends first and reads after hears why it was refused.
+#[test]
+fn a_refusal_is_heard_by_who_sends_a_lot() {
+    let server = plain();
+    let samples = vec![0; 8 << 20];
+    for (query, status, code) in
+        [("format=f99", 400, "bad-setting"), ("format=f32&channels=60000", 400, "bad-signal"), ("", 400, "bad-signal")]
+    {
+        let (got, body, _) = server.post(&format!("/v1/clean?{query}"), &samples);
+        assert_problem(&(got, serde_json::from_slice(&body).unwrap()), status, code);
+    }
+}
+
 /// The body of an answer that came in chunks.
 fn unchunked(answer: &[u8]) -> Vec<u8> {
     let head = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
@@ -299,6 +356,8 @@ fn only_known_names_own_pages_and_holders_of_the_token_may_ask() {
         (own.as_str(), &format!("Origin: http://{own}\r\n"), "200"),
         ("localhost", "Origin: http://evil.example\r\n", "403"),
         ("localhost", "Origin: null\r\n", "403"),
+        ("localhost", "Sec-Fetch-Site: same-origin\r\n", "200"),
+        ("localhost", "Sec-Fetch-Site: cross-site\r\n", "403"),
     ] {
         let back = ask(host, more);
         assert!(back.starts_with(&format!("HTTP/1.1 {expected}")), "{host}, {more}: {back}");
@@ -591,13 +650,52 @@ fn what_a_websocket_does_not_understand_it_says_and_goes_on() {
     socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
     assert_eq!(next_text(&mut socket, &mut clean)["type"], "finished");
     assert!(clean == filtered(&samples, 2), "what was refused has left traces");
-    for query in ["format=s16", "channels=0", "denoise=nobody", "qos=urgent"] {
+    let refused = [
+        "format=s16",
+        "channels=0",
+        "denoise=nobody",
+        "qos=urgent",
+        "sample_rate=-5",
+        "sample_rate=NaN",
+        "channels=100",
+    ];
+    for query in refused {
         let url = format!("ws://{}/v1/stream?{query}", server.address);
         let refused = tungstenite::client(url, TcpStream::connect(server.address).unwrap());
         let Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) = refused else {
             panic!("{query} should be refused")
         };
         assert_eq!(response.status(), 400, "{query}");
+    }
+}
+
+/// Whoever has paused is heard all the same, and may end.
+#[test]
+fn a_paused_websocket_resumes_and_ends() {
+    let server = plain();
+    let samples = noise(1024 * 20, 5);
+    for resumes in [true, false] {
+        let mut socket = server.socket("denoise=off");
+        let mut clean = Vec::new();
+        next_text(&mut socket, &mut clean);
+        socket.send(Message::text("{\"type\": \"pause\"}")).unwrap();
+        assert_eq!(next_text(&mut socket, &mut clean)["type"], "paused");
+        socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+        if resumes {
+            // More than has room: it says how much it took.
+            for _ in 0..3 {
+                socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+            }
+            let full = next_text(&mut socket, &mut clean);
+            assert_eq!((&full["type"], &full["code"]), (&"error".into(), &"paused".into()), "{full}");
+            socket.send(Message::text("{\"type\": \"resume\"}")).unwrap();
+            while next_text(&mut socket, &mut clean)["type"] != "resumed" {}
+        }
+        socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
+        let finished = next_text(&mut socket, &mut clean);
+        assert_eq!(finished["type"], "finished", "{finished}");
+        assert_eq!(finished["pushed"].as_u64().unwrap(), clean.len() as u64);
+        assert!(clean[..samples.len()] == filtered(&samples, 1)[..] || resumes, "other samples than were pushed");
     }
 }
 

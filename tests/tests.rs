@@ -81,6 +81,10 @@ mod hints;
 #[cfg(feature = "serve")]
 mod serve;
 
+/// The HTTP service, as a process.
+#[cfg(all(feature = "serve", feature = "cli"))]
+mod cli_serve;
+
 /// Live streams: what comes out, what is counted, how they end.
 mod streams;
 

@@ -270,9 +270,9 @@ impl RunConfig {
 
     /// What runs on this signal, now that it is known.
     pub(super) fn chain(&self, spec: &SignalSpec) -> Result<Chain> {
-        let (chain, warning) = self.chain_settings.for_signal(spec).context("--denoise")?;
+        let (chain, warning) = self.chain_settings.for_signal(spec).context("pass --sample-rate, or --denoise off")?;
         if let Some(warning) = warning {
-            tracing::warn!("{warning}");
+            tracing::warn!("{warning} (pass --sample-rate, or --denoise off)");
         }
         Ok(chain)
     }

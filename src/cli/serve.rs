@@ -23,7 +23,7 @@ Examples:
   auricle serve
   curl --data-binary @noisy.wav 'localhost:7870/v1/clean' -o clean.wav
   curl 'localhost:7870/gpu/hints?qos=low&target_latency_ms=20'
-  head -c 32 /dev/urandom | base64 > token && auricle serve --listen 0.0.0.0:7870 --token-file token
+  openssl rand -hex 32 > token && auricle serve --listen 0.0.0.0:7870 --token-file token
   curl -H \"Authorization: Bearer $(cat token)\" 'http://192.168.0.7:7870/metrics'
 
 It ends on Ctrl-C and SIGTERM: what has begun is finished first, for as long as --grace says.";
@@ -36,7 +36,7 @@ pub(super) struct ServeArguments {
     #[arg(long, default_value = "127.0.0.1:7870", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
 
-    /// A file with the secret that clients have to show: 16 visible characters or more, in one line.
+    /// A file with the secret that clients have to show: 16 letters and digits or more, in one line.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
@@ -106,8 +106,10 @@ impl ServeConfig {
             ("--max-streams", arguments.max_streams),
             ("--max-connections", arguments.max_connections),
         ] {
-            if !(1..=1 << 20).contains(&value) {
-                bail!("{name} {value}: 1 to {} are allowed", 1 << 20);
+            // Each request has a thread of its own.
+            let most = if name == "--max-requests" { 256 } else { 1 << 20 };
+            if !(1..=most).contains(&value) {
+                bail!("{name} {value}: 1 to {most} are allowed");
             }
         }
         if !(1..=3600).contains(&arguments.max_silence) {

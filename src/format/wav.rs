@@ -294,7 +294,8 @@ impl HeaderLayout {
         let is_float = matches!(self.encoding, Encoding::F32 | Encoding::F64);
         let room = if self.has_room_for_64 { 8 + DS64_BYTES } else { 0 };
         let fact = if is_float { 12 } else { 0 };
-        let riff_bytes = 4 + u64::from(room) + (8 + fmt.len() as u64) + fact + 8 + data_bytes + data_bytes % 2;
+        let in_front = 4 + u64::from(room) + (8 + fmt.len() as u64) + fact + 8;
+        let riff_bytes = data_bytes.saturating_add(in_front + data_bytes % 2);
         let is_64 = u32::try_from(riff_bytes).is_err();
         let samples = data_bytes / self.block_bytes();
 

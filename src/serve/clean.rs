@@ -8,17 +8,16 @@
 //! longer goes through a live stream while it comes, together with all others, and comes out meanwhile: whoever sends it has
 //! to read at the same time.
 
-use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::body::{BodyReader, BodyWriter};
+use super::body::{self, BodyReader, BodyWriter, Whole};
 use super::query::{CleanQuery, Cleaning, Params};
 use super::{App, Problem};
 use crate::chain::OUTPUT;
@@ -33,15 +32,18 @@ const JOB_FLOATS: usize = 1 << 20;
 /// Floats that are read at a time.
 const READ_FLOATS: usize = 1 << 16;
 /// Floats in one frame of all channels, at most.
-const LARGEST_BLOCK_FLOATS: usize = 1 << 20;
-/// Frames of a stream that may wait on each side.
+const LARGEST_BLOCK_FLOATS: usize = 1 << 18;
+/// Frames of a stream that may wait on each side, and the floats in them.
 const RING: usize = 64;
+const RING_FLOATS: usize = 1 << 21;
 /// How long a live stream may give nothing back although it must.
 const STREAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Cleans a recording: WAV, or raw samples of the `format` that the query names. The answer has its length, rate, channels and
-/// format. Up to 1,048,576 samples (all channels together) are one job of the level: the answer begins when it is done. What
-/// is longer is cleaned as it comes, and has to be read while it is sent; where that fails on the way, the answer breaks off.
+/// format. Up to 1,048,576 numbers (of all channels together; an
+/// IQ sample is two) are one job of the level: the answer begins when it is done. What
+/// is longer is cleaned as it comes, and has to be read while it is sent; where that fails on the way, the answer breaks off
+/// before its end, as HTTP shows it.
 #[utoipa::path(post, path = "/v1/clean", tag = "engine", params(CleanQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "WAV or raw samples"),
     responses(
@@ -64,30 +66,26 @@ pub(super) async fn clean(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if *app.draining.borrow() {
-        return Err(Problem::draining());
-    }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > app.options.largest_body) {
-        return Err(Problem::too_large(format!("a body may have {} bytes", app.options.largest_body)));
-    }
-    let cleaning = app.cleaning(&query)?;
-    let Ok(permit) = Arc::clone(&app.requests).try_acquire_owned() else {
-        return Err(Problem::busy(format!("{} requests are worked on already", app.options.most_requests)));
+    let (cleaning, permit) = match admit(&app, &query, &headers) {
+        Ok(admitted) => admitted,
+        Err(problem) => {
+            body::refuse(body);
+            return Err(problem);
+        }
     };
     let reader = BodyReader::start(body, &app.options);
-    let (writer, body) = BodyWriter::new(app.options.longest_silence);
+    let (writer, whole, body) = BodyWriter::new(&app.options);
     let (head, told) = oneshot::channel();
     let work = move || {
-        let request = Request { app: &app, cleaning: &cleaning, problem: reader.problem() };
-        let breaker = writer.breaker();
+        let request = Request { app: &app, cleaning: &cleaning, problem: reader.problem(), whole: &whole };
         let mut answer = Answer { head: Some(head), writer: Some(writer) };
-        if let Err(problem) = request.work(reader, &mut answer) {
-            match answer.head.take() {
+        match request.work(reader, &mut answer) {
+            Ok(()) => whole.say(),
+            Err(problem) => match answer.head.take() {
                 // When the client is gone, nobody needs to know.
                 Some(head) => drop(head.send(Err(problem))),
-                None => breaker(problem.detail().to_owned()),
-            }
+                None => tracing::warn!("an answer broke off: {}", problem.detail()),
+            },
         }
         drop(permit);
     };
@@ -96,6 +94,21 @@ pub(super) async fn clean(
     let mut response = body.into_response();
     response.headers_mut().extend(head.headers());
     Ok(response)
+}
+
+/// What can be refused before anything is read.
+fn admit(app: &App, query: &CleanQuery, headers: &HeaderMap) -> Result<(Cleaning, OwnedSemaphorePermit), Problem> {
+    if *app.draining.borrow() {
+        return Err(Problem::draining());
+    }
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > app.options.largest_body) {
+        return Err(Problem::too_large(format!("a body may have {} bytes", app.options.largest_body)));
+    }
+    let cleaning = app.cleaning(query)?;
+    let permit = Arc::clone(&app.requests).try_acquire_owned();
+    let busy = || Problem::busy(format!("{} requests are worked on already", app.options.most_requests));
+    Ok((cleaning, permit.ok().ok_or_else(busy)?))
 }
 
 /// What an answer begins with.
@@ -144,6 +157,7 @@ struct Request<'a> {
     cleaning: &'a Cleaning,
     /// Why the body could not be read.
     problem: Arc<OnceLock<Problem>>,
+    whole: &'a Whole,
 }
 
 impl Request<'_> {
@@ -156,7 +170,7 @@ impl Request<'_> {
         let plan = self.app.plans.get(&chain, &self.cleaning.model)?;
         let mut samples = Vec::new();
         let mut is_all = false;
-        while !is_all && samples.len() < JOB_FLOATS {
+        while !is_all && samples.len() <= JOB_FLOATS {
             let before = samples.len();
             let room = READ_FLOATS.max(spec.floats_per_sample_time());
             samples.resize(before + room, 0.0);
@@ -203,7 +217,7 @@ impl Request<'_> {
             clean = interleaved_from_planar(spec, dense, times as u64, &mut room);
         }
         let mut sink = sent.begin(Some(times as u64))?;
-        unless_gone(sink.write(clean).and_then(|()| sink.finish()))
+        Ok(sink.write(clean).and_then(|()| sink.finish()).map_err(Error::File)?)
     }
 
     /// While it comes; `first` has come already.
@@ -216,14 +230,13 @@ impl Request<'_> {
         sent: &mut Sent<'_>,
     ) -> Result<(), Problem> {
         let (qos, channels) = (self.cleaning.qos, spec.channels);
-        let name = "clean".into();
-        let options =
-            StreamOptions { name, channels, qos, output: Some(OUTPUT.into()), ring: RING, ..Default::default() };
-        let (mut input, mut output) = self.app.engine.open_stream(plan, options)?.split();
         let block = self.cleaning.chain.frame_len * spec.floats_per_sample_time();
+        let (name, ring) = ("clean".into(), (RING_FLOATS / block).clamp(4, RING));
+        let options = StreamOptions { name, channels, qos, output: Some(OUTPUT.into()), ring, ..Default::default() };
+        let (mut input, mut output) = self.app.engine.open_stream(plan, options)?.split();
         let mut sink = sent.begin(source.promised_samples())?;
         // What may be in there without that anybody has to pull: the rings, and what the plan holds back.
-        let most = (RING + plan.latency_frames()) * block;
+        let most = (ring + plan.latency_frames()) * block;
         let (mut pushed, mut pulled) = (0, 0);
         let mut clean = vec![0.0; most.max(READ_FLOATS)];
         let mut samples = first;
@@ -237,9 +250,7 @@ impl Request<'_> {
                 }
                 let more = output.pull(&mut clean[must..])?;
                 pulled += count + more;
-                if let Err(error) = sink.write(&clean[..count + more]) {
-                    return unless_gone(Err(error));
-                }
+                sink.write(&clean[..count + more]).map_err(Error::File)?;
                 input.push(piece)?;
                 pushed += piece.len();
             }
@@ -248,13 +259,17 @@ impl Request<'_> {
             samples.truncate(count);
         }
         input.finish();
-        while !output.is_finished() {
+        let mut progress = Instant::now();
+        while !output.is_finished() && !self.whole.is_unwanted() {
             let count = output.pull_all(&mut clean, Duration::from_millis(50))?;
-            if let Err(error) = sink.write(&clean[..count]) {
-                return unless_gone(Err(error));
+            sink.write(&clean[..count]).map_err(Error::File)?;
+            if count > 0 {
+                progress = Instant::now();
+            } else if progress.elapsed() > STREAM_PATIENCE {
+                return Err(Problem::internal("the live stream stands still"));
             }
         }
-        unless_gone(sink.finish())
+        Ok(sink.finish().map_err(Error::File)?)
     }
 }
 
@@ -269,14 +284,5 @@ impl Sent<'_> {
     fn begin(&mut self, samples: Option<u64>) -> Result<Sink, Problem> {
         let begun = self.answer.begin(&self.template, samples, self.notice.take());
         begun.map_err(|error| Error::File(error).into())
-    }
-}
-
-/// A client that has gone needs no answer, and is no mistake of anybody's.
-fn unless_gone(result: Result<(), FileError>) -> Result<(), Problem> {
-    match result {
-        Err(FileError::OutputClosed { .. }) => Ok(()),
-        Err(FileError::OutputWrite { cause, .. }) if cause.kind() == io::ErrorKind::TimedOut => Ok(()),
-        result => result.map_err(|error| Error::File(error).into()),
     }
 }

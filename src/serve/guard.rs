@@ -25,14 +25,16 @@ const SHORTEST_TOKEN: usize = 16;
 
 impl Token {
     /// # Errors
-    /// [`Error::Setting`] when it has fewer than 16 characters, or some that no header can carry: visible ASCII is allowed.
+    /// [`Error::Setting`] when it has fewer than 16 characters, or others than those of RFC 6750: letters, digits and
+    /// `-._~+/=`. For browsers, which show it as a subprotocol, `/` and `=` do not do.
     pub fn new(secret: &str) -> Result<Self> {
         if secret.len() < SHORTEST_TOKEN {
             let actual = format!("{} characters long", secret.len());
             return Err(Error::setting("the token", actual, "16 are the least that nobody guesses"));
         }
-        if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::setting("the token", "not of visible ASCII", "a header must be able to carry it"));
+        if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)) {
+            let expected = "letters, digits and -._~+/= are allowed (`openssl rand -hex 32` makes a good one)";
+            return Err(Error::setting("the token", "of characters that no header carries", expected));
         }
         Ok(Self(Sha256::digest(secret.as_bytes()).into()))
     }
@@ -109,7 +111,7 @@ fn check(app: &App, request: &Request) -> Result<(), Problem> {
     }
     check_origin(request.headers(), host)?;
     match &app.options.token {
-        Some(token) if !OPEN.contains(&request.uri().path()) && !shows(request.headers(), token) => {
+        Some(token) if !OPEN.contains(&request.uri().path()) && !shows(request, token) => {
             let detail = "show the token: `Authorization: Bearer ...`";
             Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
         }
@@ -145,16 +147,21 @@ fn is_known(name: &str, hosts: &[String]) -> bool {
 
 /// Browsers say which page asks. Only those of the service itself may, WebSockets included, which no other rule covers.
 fn check_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    if authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
+    // A picture or a script of another page has no origin, but browsers say from where it is asked for.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let is_own_site = site.is_none_or(|site| site == b"same-origin" || site == b"none");
+    let origin = headers.get(header::ORIGIN);
+    let authority = origin.and_then(|origin| Some(origin.to_str().ok()?.split_once("://")?.1));
+    let is_own_origin = origin.is_none() || authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host));
+    if is_own_site && is_own_origin {
         return Ok(());
     }
     let detail = "web pages from elsewhere may not use this service";
     Err(Problem::new(StatusCode::FORBIDDEN, "foreign-origin", detail))
 }
 
-fn shows(headers: &HeaderMap, token: &Token) -> bool {
+fn shows(request: &Request, token: &Token) -> bool {
+    let headers = request.headers();
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, secret) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(secret)
@@ -164,6 +171,7 @@ fn shows(headers: &HeaderMap, token: &Token) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .find_map(|protocol| protocol.trim().strip_prefix(TOKEN_SUBPROTOCOL));
+    let by_protocol = by_protocol.filter(|_| request.uri().path() == "/v1/stream");
     bearer.or(by_protocol.map(str::as_bytes)).is_some_and(|secret| token.is(secret))
 }
 

@@ -110,11 +110,37 @@ impl Default for ServeOptions {
     }
 }
 
+impl ServeOptions {
+    fn check(&self) -> Result<()> {
+        if self.models.keys().any(|name| name == "builtin" || name.eq_ignore_ascii_case("off")) {
+            return Err(Error::setting("a model's name", "builtin or off", "those mean something already"));
+        }
+        let times = [
+            ("the longest silence", self.longest_silence, Duration::from_millis(100)..=Duration::from_hours(1)),
+            ("the longest request", self.longest_request, Duration::from_secs(1)..=Duration::from_hours(24)),
+        ];
+        for (setting, time, allowed) in times {
+            if !allowed.contains(&time) {
+                let expected = format!("{:?} to {:?} are allowed", allowed.start(), allowed.end());
+                return Err(Error::setting(setting, format!("{time:?}"), expected));
+            }
+        }
+        if self.most_requests.max(self.most_streams) > 1 << 20 {
+            let actual = self.most_requests.max(self.most_streams);
+            return Err(Error::setting("the number of requests or streams", actual, "1,048,576 are the most"));
+        }
+        Ok(())
+    }
+}
+
 /// The service of one engine. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Service {
     app: Arc<App>,
 }
+
+/// Streams that are opened at once.
+const OPENING: usize = 8;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -126,6 +152,8 @@ struct App {
     /// One for each request that may be worked on, and for each stream.
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// One for each stream that is being opened, which may take a thread's time.
+    opening: Semaphore,
     /// True once the service takes nothing more.
     draining: watch::Sender<bool>,
 }
@@ -136,9 +164,7 @@ impl Service {
     /// # Errors
     /// [`Error::Setting`] when an option is out of its range, and what the device reports.
     pub fn new(engine: Engine, options: ServeOptions) -> Result<Self> {
-        if options.models.keys().any(|name| name == "builtin" || name == "off") {
-            return Err(Error::setting("a model's name", "builtin or off", "those mean something already"));
-        }
+        options.check()?;
         // Starts the lanes: no request has to wait for that.
         engine.snapshot()?;
         let app = App {
@@ -146,6 +172,7 @@ impl Service {
             metrics: metrics::Metrics::new(&engine)?,
             requests: Arc::new(Semaphore::new(options.most_requests)),
             streams: Arc::new(Semaphore::new(options.most_streams)),
+            opening: Semaphore::new(OPENING),
             draining: watch::Sender::new(false),
             engine,
             options,

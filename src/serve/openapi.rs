@@ -6,7 +6,9 @@ use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Auricle", description = "Cleans live signals, and says how large the next batch should be."),
+    info(title = "Auricle", description = "Cleans live signals, and says how large the next batch should be. Problems have a `code` that stays. \
+            Any path may also answer 400 `bad-host`, 401 `unauthorized`, 403 `foreign-origin`, 421 `unknown-host`, or 500 \
+            `internal`."),
     paths(
         super::hints::hints,
         super::clean::clean,

@@ -47,7 +47,7 @@ pub(super) struct CleanQuery {
     /// Samples per second of raw ones.
     #[param(example = 16000)]
     pub(super) sample_rate: Option<f64>,
-    /// Interleaved channels of raw samples, 1 unless set.
+    /// Interleaved channels of raw samples, 1 unless set. A frame of all of them may have 262,144 samples, 65,536 on a stream.
     #[param(minimum = 1, maximum = 4096)]
     pub(super) channels: Option<usize>,
     /// Samples in a frame: a power of two, 64 to 4096.
@@ -68,7 +68,8 @@ pub(super) struct CleanQuery {
     /// Unless set: `off` where a denoiser runs, else `seamless`.
     #[param(inline)]
     filter: Option<FilterParam>,
-    /// Strength of the filter, above 0; the golden ratio unless set.
+    /// Strength of the filter, above 0; the golden ratio unless set. A very large one needs longer frames, or `filter=block`.
+    #[param(exclusive_minimum = 0)]
     phi: Option<f64>,
     /// Unit of k in the filter.
     #[param(inline, default = "cycles")]
@@ -178,6 +179,7 @@ impl CleanQuery {
         let chain = ChainSettings { gate, filter, phi_resolvent, denoise, frame_len };
         chain.check()?;
         let hints = SourceHints { format, sample_rate_hz: self.sample_rate, channels: self.channels };
+        hints.check().map_err(crate::Error::File)?;
         Ok(Cleaning { qos: qos(self.qos.as_deref())?, hints, chain, model: name.to_owned() })
     }
 }

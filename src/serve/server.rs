@@ -157,7 +157,7 @@ async fn told(stopping: &mut tokio::sync::watch::Receiver<bool>) {
     stopping.wait_for(|stopping| *stopping).await.ok();
 }
 
-/// The next connection, when there is a place for it. Files may be short for a while: that is no end.
+/// The next connection, when there is a place for it. What fails is of one connection, or passes: it is no end.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
     loop {
@@ -166,17 +166,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
                 connection.set_nodelay(true).ok();
                 return Ok((connection, place));
             }
-            Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
+            Err(error) => {
                 tracing::warn!("no connection can be taken just now: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => return Err(error),
         }
     }
-}
-
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

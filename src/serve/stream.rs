@@ -30,8 +30,11 @@ use crate::{Domain, Error, Plan, Qos, StreamCounters, StreamInput, StreamOptions
 const LARGEST_MESSAGE: usize = 1 << 20;
 /// Floats of one answer, at most.
 const ANSWER_FLOATS: usize = 1 << 14;
-/// Frames that may wait on each side.
+/// Floats in one frame of all channels, at most.
+const LARGEST_BLOCK_FLOATS: usize = 1 << 16;
+/// Frames that may wait on each side, and the floats in them.
 const RING: usize = 32;
+const RING_FLOATS: usize = 1 << 18;
 
 /// What a client may say.
 #[derive(Debug, Deserialize)]
@@ -115,7 +118,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 /// A live signal: a WebSocket that takes binary messages of `f32` samples (little-endian, channels interleaved, 1 MiB at most)
 /// and gives them back clean. Text messages are JSON: `{"type": "finish"}`, `pause`, `resume`, `counters`, or
 /// `{"type": "qos", "qos": "low"}`. The service says `ready` first and `finished` last. `format` may be `f32` or `cf32`, and
-/// `sample_rate` has to be given for a denoiser to run. Where the client does not keep up, nothing is taken of it until it does.
+/// `sample_rate` has to be given for a denoiser to run. Where the client does not keep up, nothing is taken of it until it
+/// does; while it has paused, what has no room is refused with the code `paused`. A browser, which can set no header, shows
+/// its token as the subprotocol `auricle.token.TOKEN`, beside `auricle.v1`.
 #[utoipa::path(get, path = "/v1/stream", tag = "engine", params(CleanQuery), responses(
     (status = 101, description = "a WebSocket"),
     (status = 400, description = "`no-websocket`, `unknown-qos`, `unknown-model`, `bad-query`, `bad-setting`",
@@ -143,6 +148,12 @@ pub(super) async fn stream(
     }
     let channels = cleaning.hints.channels.unwrap_or(1);
     let spec = SignalSpec::raw(format, cleaning.hints.sample_rate_hz, channels);
+    let block = channels.saturating_mul(cleaning.chain.frame_len).saturating_mul(format.values_per_sample());
+    if block > LARGEST_BLOCK_FLOATS {
+        let detail = format!("{channels} channels are too many for frames of {}", cleaning.chain.frame_len);
+        return Err(Problem::bad_request("bad-signal", detail));
+    }
+    let _turn = app.opening.acquire().await;
     let opening = Arc::clone(&app);
     // Compiling takes its time.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
@@ -153,7 +164,7 @@ pub(super) async fn stream(
             channels,
             qos: cleaning.qos,
             output: Some(OUTPUT.into()),
-            ring: RING,
+            ring: (RING_FLOATS / block.max(1)).clamp(4, RING),
             ..StreamOptions::default()
         };
         let (input, output) = opening.engine.open_stream(&plan, options)?.split();
@@ -167,7 +178,7 @@ pub(super) async fn stream(
             notice,
         };
         let floats_per_time = channels * if spec.domain() == Domain::Complex { 2 } else { 1 };
-        Ok((Live { app: opening, plan, input, floats_per_time }, output, ready))
+        Ok((Live { app: opening, plan, input, floats_per_time, is_paused: false, samples: Vec::new() }, output, ready))
     });
     let (live, output, ready) =
         opened.await.map_err(|_panicked| Problem::internal("opening the stream ended without an answer"))??;
@@ -181,6 +192,9 @@ struct Live {
     plan: Plan,
     input: StreamInput,
     floats_per_time: usize,
+    is_paused: bool,
+    /// Of the message at hand; used again, so that a stream that runs for days leaves no holes in memory.
+    samples: Vec<f32>,
 }
 
 /// How a stream ends.
@@ -200,11 +214,12 @@ impl Live {
                 close_code::AWAY => "shutting-down",
                 close_code::ERROR => "device-lost",
                 close_code::PROTOCOL => "gone",
-                _ => "bad-message",
+                _ => "protocol-error",
             };
             notices.send(Notice::Error { code, detail }).await.ok();
         }
-        self.input.finish();
+        // Which resumes it, too, if it was paused: nobody could any more.
+        drop(self.input);
         drop(notices);
         sender.await.ok();
         drop(permit);
@@ -256,14 +271,31 @@ impl Live {
             let detail = format!("{} bytes are no whole number of sample times of {whole} bytes", bytes.len());
             return Ok(Some(Notice::Error { code: "bad-message", detail }));
         }
-        let samples: Vec<f32> =
-            bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]])).collect();
-        match self.input.push_async(&samples).await {
-            Ok(_) => Ok(None),
-            Err(error @ Error::FaultyFrame { .. }) => {
+        self.samples.clear();
+        self.samples
+            .extend(bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]])));
+        let before = self.input.control().counters().pushed;
+        let pushed = if self.is_paused {
+            // Whoever has paused must be heard when it resumes, so nothing waits for room now.
+            timeout(Duration::ZERO, self.input.push_async(&self.samples)).await.ok()
+        } else {
+            let mut draining = self.app.draining.subscribe();
+            tokio::select! {
+                pushed = self.input.push_async(&self.samples) => Some(pushed),
+                () = told(&mut draining) => return Err((close_code::AWAY, "the service shuts down".to_owned())),
+            }
+        };
+        match pushed {
+            Some(Ok(_)) => Ok(None),
+            Some(Err(error @ Error::FaultyFrame { .. })) => {
                 Ok(Some(Notice::Error { code: "faulty-samples", detail: error.to_string() }))
             }
-            Err(error) => Err((close_code::ERROR, error.to_string())),
+            Some(Err(error)) => Err((close_code::ERROR, error.to_string())),
+            None => {
+                let taken = self.input.control().counters().pushed - before;
+                let detail = format!("paused, and full: {taken} of {} floats were taken", self.samples.len());
+                Ok(Some(Notice::Error { code: "paused", detail }))
+            }
         }
     }
 
@@ -271,10 +303,12 @@ impl Live {
         let stream = self.input.control();
         match control {
             Control::Pause => {
+                self.is_paused = true;
                 stream.pause();
                 Notice::Paused
             }
             Control::Resume | Control::Finish => {
+                self.is_paused = false;
                 stream.resume();
                 Notice::Resumed
             }
@@ -324,6 +358,7 @@ async fn send(
                             "gone" => (close_code::PROTOCOL, detail.clone()),
                             "shutting-down" => (close_code::AWAY, detail.clone()),
                             "device-lost" => (close_code::ERROR, detail.clone()),
+                            "protocol-error" => (close_code::INVALID, detail.clone()),
                             _ => end,
                         };
                     }
@@ -332,7 +367,7 @@ async fn send(
             },
             pulled = output.pull_async(&mut samples) => match pulled {
                 Ok(0) => break,
-                Ok(count) => Message::Binary(Bytes::copy_from_slice(bytemuck::cast_slice(&samples[..count]))),
+                Ok(count) => Message::Binary(bytes_of(&samples[..count])),
                 Err(error) => {
                     end = (close_code::ERROR, error.to_string());
                     break;
@@ -345,8 +380,9 @@ async fn send(
         }
     }
     // What was said while the last samples went out.
+    let mut left = Vec::new();
     while let Ok(notice) = notices.try_recv() {
-        sink.send(text(&notice)).await.ok();
+        left.push(text(&notice));
     }
     let last = match end.0 {
         close_code::ERROR => Notice::Error { code: "device-lost", detail: end.1.clone() },
@@ -354,12 +390,24 @@ async fn send(
     };
     let reason: String = end.1.chars().take(100).collect();
     let close = Message::Close(Some(CloseFrame { code: end.0, reason: reason.into() }));
-    for message in [text(&last), close] {
+    for message in left.into_iter().chain([text(&last), close]) {
         if !matches!(timeout(longest_silence, sink.send(message)).await, Ok(Ok(()))) {
             return;
         }
     }
     timeout(longest_silence, sink.close()).await.ok();
+}
+
+/// When the service takes nothing more.
+async fn told(draining: &mut tokio::sync::watch::Receiver<bool>) {
+    draining.wait_for(|draining| *draining).await.ok();
+}
+
+fn bytes_of(samples: &[f32]) -> Bytes {
+    if cfg!(target_endian = "little") {
+        return Bytes::copy_from_slice(bytemuck::cast_slice(samples));
+    }
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
 
 fn text(notice: &Notice) -> Message {

@@ -72,7 +72,7 @@ pub struct SourceHints {
 }
 
 impl SourceHints {
-    fn check(&self) -> Result<(), FileError> {
+    pub(crate) fn check(&self) -> Result<(), FileError> {
         if let Some(rate_hz) = self.sample_rate_hz
             && !(rate_hz.is_finite() && rate_hz > 0.0)
         {

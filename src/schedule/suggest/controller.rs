@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::curve::{Curve, FEW_JOBS};
+use super::curve::{Curve, is_known};
 use super::hint::{BatchAction, BatchHint, BoundBy};
 use super::window::{Size, WINDOW, Window};
 use super::{SIZES, size_of};
@@ -104,7 +104,7 @@ impl Controller {
         if let Some(size) = window.no_room.filter(|size| *size <= self.size + 1) {
             return self.make_room(size, "jobs had no room in the device's memory");
         }
-        let filled = |size: &&Size| size.size <= self.size && size.jobs >= FEW_JOBS;
+        let filled = |size: &&Size| size.size <= self.size && is_known(size, window);
         let Some(jobs) = window.sizes.iter().rev().find(filled).copied() else {
             return self.larger_only(curve);
         };
@@ -151,19 +151,21 @@ impl Controller {
             self.useless_until = window.number + USELESS;
             self.size = before.map_or(self.size, |before| before.size);
         }
-        if jobs.size == 0 || window.number < self.useless_until {
+        if self.size == 0 || window.number < self.useless_until {
             return self.give_up(qos, jobs);
         }
-        let size = if self.is_trying && jobs.size == self.size {
-            self.fail(jobs.size, curve.p95_s(jobs.size - 1));
-            jobs.size - 1
+        // Single frames that take too long wait for others; those may be what was suggested, too few to be seen.
+        let from = if jobs.size == 0 { self.size } else { jobs.size };
+        let size = if self.is_trying && from == self.size {
+            self.fail(from, curve.p95_s(from - 1));
+            from - 1
         } else {
-            curve.below(jobs.size, jobs.p95_s, SAFE * self.target.as_secs_f64())
+            curve.below(from, jobs.p95_s, SAFE * self.target.as_secs_f64())
         };
         let frames_per_s = window.frames_per_s();
-        self.before = Some(Before { size: jobs.size, p95_s: jobs.p95_s, frames_per_s });
+        self.before = Some(Before { size: from, p95_s: jobs.p95_s, frames_per_s });
         self.size = size;
-        let reason = format!("p95 {p95} is over {target} with {} frames", frames_of(jobs.size));
+        let reason = format!("p95 {p95} is over {target} with {} frames", frames_of(from));
         decision(BatchAction::Lower, BoundBy::Latency, reason)
     }
 
@@ -250,7 +252,7 @@ impl Controller {
             };
             return Some((bound_by, format!("{frames} frames failed of late")));
         }
-        let (expected, most) = match curve.p95_s(size) {
+        let (expected, most) = match curve.fresh_p95_s(size) {
             Some(measured) => (measured, risk.clamp(SAFE, 1.0)),
             None => (curve.guess(size)?, risk),
         };
@@ -278,7 +280,7 @@ impl Controller {
         };
         let (mut avg_latency, mut p95_latency) = (None, None);
         if let Some(window) = window.filter(|window| window.jobs > 0) {
-            let size = window.size(self.size).filter(|size| size.jobs >= FEW_JOBS);
+            let size = window.size(self.size).filter(|size| is_known(size, window));
             let (mean_s, p95_s) = size.map_or((window.mean_s, window.p95_s), |size| (size.mean_s, size.p95_s));
             avg_latency = Some(Duration::from_secs_f64(mean_s));
             p95_latency = Some(Duration::from_secs_f64(p95_s));

@@ -1,10 +1,10 @@
 //! What jobs of each size take, as far as anybody knows: learned from all that came, whoever asked for it.
 
 use super::SIZES;
-use super::window::{Size, Window};
+use super::window::{LONGEST_WINDOW, Size, Window};
 
-/// Fewer jobs of a size say too little.
-pub(super) const FEW_JOBS: u64 = 5;
+/// Fewer jobs of a size say too little, unless one has waited long for them.
+const FEW_JOBS: u64 = 5;
 /// How much a new figure counts against what was known.
 const NEW: f64 = 0.3;
 /// A figure that is so many times another one, or the other so many times it, is no noise: things have changed.
@@ -13,6 +13,8 @@ const CHANGED: f64 = 1.5;
 const WORTH: f64 = 0.02;
 /// Windows after which a size is as good as never seen.
 const REMEMBERED: u64 = 600;
+/// Windows after which it may have been a bad moment that it was measured in.
+const FRESH: u64 = 32;
 
 /// The 95th percentile of the latency, and how long the world waits for a frame, for each size.
 #[derive(Debug, Default)]
@@ -35,27 +37,30 @@ struct Seen {
 impl Curve {
     pub(super) fn learn(&mut self, window: &Window) {
         self.now = window.number;
-        let known = window.sizes.iter().filter(|size| size.jobs >= FEW_JOBS);
+        let known = window.sizes.iter().filter(|size| is_known(size, window));
         let Some(most) = known.clone().max_by(|one, other| one.worked_s.total_cmp(&other.worked_s)) else { return };
         let news = |size: &Size| Seen {
             p95_s: size.p95_s,
             frame_s: (size.size == most.size).then(|| size.cost_s / window.occupancy.max(1e-3)),
             window: window.number,
         };
-        // Only what is compared with its like tells about others: load of another size changes what this one takes.
-        if self.most.replace(most.size) == Some(most.size) {
-            self.follow(most.size, news(most));
-        }
+        // What is compared with its like tells about others; load of another size changes what this one takes, but not by so
+        // much: then everything has changed, or is again what it was.
+        let is_like = self.most.replace(most.size) == Some(most.size);
+        self.follow(most.size, news(most), is_like);
         for size in known {
             self.seen[size.size] = Some(self.get(size.size).map_or(news(size), |old| old.with(news(size))));
         }
     }
 
     /// Other sizes change as this one does, whether it is load or the device's speed that has changed.
-    fn follow(&mut self, of: usize, new: Seen) {
+    fn follow(&mut self, of: usize, new: Seen, is_like: bool) {
         let Some(old) = self.get(of) else { return };
         let mixed = old.with(new);
         let p95 = mixed.p95_s / old.p95_s.max(1e-9);
+        if !is_like && !has_changed(p95) {
+            return;
+        }
         let frame = mixed.frame_s.zip(old.frame_s).map_or(1.0, |(new_s, old_s)| new_s / old_s.max(1e-12));
         for (size, seen) in self.seen.iter_mut().enumerate() {
             if let Some(seen) = seen.as_mut().filter(|_| size != of) {
@@ -73,6 +78,11 @@ impl Curve {
     /// What was measured.
     pub(super) fn p95_s(&self, size: usize) -> Option<f64> {
         self.get(size).map(|seen| seen.p95_s)
+    }
+
+    /// What was measured of late: a size that nobody uses may have had one bad moment, which should not keep it out for long.
+    pub(super) fn fresh_p95_s(&self, size: usize) -> Option<f64> {
+        self.get(size).filter(|seen| self.now - seen.window <= FRESH).map(|seen| seen.p95_s)
     }
 
     /// What a size should take that was never seen: a fixed part and one for each frame, as the two below it; or those, for
@@ -112,6 +122,11 @@ impl Curve {
         let known = (0..SIZES).filter_map(|size| self.p95_s(size).map(|p95_s| (size, p95_s)));
         known.take_while(|(_, p95_s)| *p95_s <= latency_s).last().map(|(size, _)| size)
     }
+}
+
+/// Whether a window says something about a size.
+pub(super) fn is_known(size: &Size, window: &Window) -> bool {
+    size.jobs >= FEW_JOBS || window.seconds() >= LONGEST_WINDOW.as_secs_f64()
 }
 
 impl Seen {

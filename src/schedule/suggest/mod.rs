@@ -26,12 +26,12 @@ use self::controller::Controller;
 use self::curve::Curve;
 pub use self::hint::{BatchAction, BatchHint, BoundBy};
 pub(crate) use self::window::JobTimes;
-use self::window::{Collector, Window};
+use self::window::{Collector, LONGEST_WINDOW, Window};
 use crate::qos::Qos;
 
 /// Sizes of batches are powers of two, up to 2^16 frames.
 pub(super) const SIZES: usize = 17;
-/// Controllers of a level, at most: the one that was not asked for longest leaves.
+/// Controllers of a level, at most.
 const MOST_TARGETS: usize = 16;
 
 /// The largest size that is no more than the frames.
@@ -56,15 +56,14 @@ pub(crate) struct Suggestions {
     /// The number of the window that the curve knows.
     learned: u64,
     controllers: Vec<Target>,
-    asked: u64,
 }
 
 #[derive(Debug)]
 struct Target {
     latency: Duration,
     controller: Controller,
-    /// When it was asked for last, counted in questions.
-    asked: u64,
+    /// When it was asked for last.
+    asked: Duration,
     /// Evictions when it last decided.
     evicted: u64,
 }
@@ -94,15 +93,26 @@ impl Suggestions {
             self.learned = window.number;
             self.curve.learn(window);
         }
-        self.asked += 1;
+        let latency = to_two_digits(latency);
         let known = self.controllers.iter().position(|target| target.latency == latency);
-        let index = known.unwrap_or_else(|| {
-            let controller = Controller::new(latency, &self.curve, window);
-            let target = Target { latency, controller, asked: self.asked, evicted: memory.evicted };
-            add(&mut self.controllers, target)
-        });
+        let new = || Target {
+            latency,
+            controller: Controller::new(latency, &self.curve, window),
+            asked: now,
+            evicted: memory.evicted,
+        };
+        let index = match known.or_else(|| place(&self.controllers, now)) {
+            Some(index) => index,
+            // So many ask for so much that is different: nobody can follow them all, but what is known can be told.
+            None => return new().controller.hint(qos, window, memory.pressure),
+        };
+        match known {
+            Some(_) => {}
+            None if index == self.controllers.len() => self.controllers.push(new()),
+            None => self.controllers[index] = new(),
+        }
         let target = &mut self.controllers[index];
-        target.asked = self.asked;
+        target.asked = now;
         if let Some(window) = window.filter(|window| window.number != target.controller.seen()) {
             let is_tight = memory.pressure.is_some_and(|pressure| pressure >= TIGHT) && memory.evicted > target.evicted;
             target.evicted = memory.evicted;
@@ -115,15 +125,21 @@ impl Suggestions {
 /// From this part of the budget on, memory is tight if something has to leave for others all the time.
 const TIGHT: f64 = 0.9;
 
-/// Puts it in the place of the one that was not asked for longest, if there are too many. Returns where it is.
-fn add(targets: &mut Vec<Target>, target: Target) -> usize {
+/// Where a new one has room: behind the others, or in the place of the one that was not asked for longest, if that is a while
+/// ago.
+fn place(targets: &[Target], now: Duration) -> Option<usize> {
     if targets.len() < MOST_TARGETS {
-        targets.push(target);
-        return targets.len() - 1;
+        return Some(targets.len());
     }
-    let oldest = targets.iter().enumerate().min_by_key(|(_, target)| target.asked).map_or(0, |(index, _)| index);
-    targets[oldest] = target;
-    oldest
+    let (index, oldest) = targets.iter().enumerate().min_by_key(|(_, target)| target.asked)?;
+    (now.saturating_sub(oldest.asked) > LONGEST_WINDOW).then_some(index)
+}
+
+/// Targets that are nearly the same are one, the shortest of them: 47.3 ms is 47.
+fn to_two_digits(latency: Duration) -> Duration {
+    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+    let unit = 10_u64.pow(micros.ilog10().saturating_sub(1));
+    Duration::from_micros(micros / unit * unit)
 }
 
 impl Window {

@@ -166,7 +166,10 @@ fn settles(name: &str, plant: Plant<'_>) {
     let run = run(plant, seconds, None);
     let (least, most) = run.sizes();
     let (rate, holds) = (run.rate() / best_rate, run.holds());
-    assert!(least + 1 >= best && most <= best + 1, "{name}: 2^{least} to 2^{most}, not within one of 2^{best}");
+    // What failed once is tried again now and then, for a window.
+    let near = run.settled().iter().filter(|second| second.size.abs_diff(best) <= 1).count();
+    let is_near = near * 100 >= 95 * run.settled().len();
+    assert!(is_near, "{name}: 2^{least} to 2^{most}, not within one of 2^{best}");
     assert!(most - least <= 2, "{name}: swings from 2^{least} to 2^{most}");
     assert!(rate >= 0.9, "{name}: {rate:.3} of the best rate");
     assert!(holds >= 0.95, "{name}: keeps the target in {holds:.3} of the windows");
@@ -336,14 +339,69 @@ fn silence_is_told_as_such_and_nothing_is_forgotten() {
     assert!(other.suggested_batch >= frames / 2, "{other:?}");
 }
 
-/// So many targets that no room is left for all: answers stay sane, and memory bounded.
+/// So many targets that no room is left for all: answers stay sane, memory bounded, and those that were there are kept.
 #[test]
 fn thousands_of_targets_take_no_more_room_than_sixteen() {
     let mut suggestions = Suggestions::default();
-    for target in 1..5000 {
-        suggestions.suggest(Default::default(), Qos::Low, Duration::from_millis(target), MemoryState::default());
+    let takes = Duration::from_micros(500);
+    let (mut now, mut frames) = (Duration::ZERO, 1);
+    for index in 0..1000_u64 {
+        now += Duration::from_millis(10);
+        suggestions.done(now, now / 20, JobTimes { frames, waited: Duration::ZERO, worked: takes, total: takes });
+        frames = suggestions.suggest((now, now / 20), Qos::Low, TARGET, MemoryState::default()).suggested_batch;
+        let other = Duration::from_micros(11 * (index + 1));
+        suggestions.suggest((now, now / 20), Qos::Low, other, MemoryState::default());
     }
-    assert_eq!(suggestions.controllers.len(), 16);
+    assert!(suggestions.controllers.len() <= 16);
+    assert!(frames >= 256, "who asks all the time is followed all the time: {frames}");
+    let hint = suggestions.suggest((now, now / 20), Qos::Low, Duration::from_millis(47), MemoryState::default());
+    assert_eq!(hint.target_latency, Duration::from_millis(47));
+    assert_eq!(super::to_two_digits(Duration::from_micros(47_312)), Duration::from_millis(47));
+    assert_eq!(super::to_two_digits(Duration::from_micros(7)), Duration::from_micros(7));
+}
+
+/// A device that stood still for a moment is what it was before, half a minute later.
+#[test]
+fn a_stall_is_forgotten() {
+    for stall in [0.1, 0.3, 1.0, 3.0] {
+        let takes = move |frames: usize, at: Duration, _: &mut Random| {
+            let slow = if (60.0..60.0 + stall).contains(&at.as_secs_f64()) { 8.0 } else { 1.0 };
+            micros((200.0 + 50.0 * frames as f64) * slow)
+        };
+        let run = run(Plant { takes: &takes, ..ALONE }, 160, None);
+        assert_eq!(run.seconds[59].size, 9, "before the stall");
+        let back = run.seconds[62..].iter().position(|second| second.size >= 9);
+        assert!(back.is_some_and(|back| back <= 45), "a stall of {stall} s cost {back:?} s");
+    }
+}
+
+/// Jobs that take so long that few come in a window are looked at all the same.
+#[test]
+fn jobs_of_seconds_are_made_smaller() {
+    let takes: Takes<'_> = &|frames, at, _| {
+        let slow = if at.as_secs_f64() > 60.0 { 100.0 } else { 1.0 };
+        micros((200.0 + 50.0 * frames as f64) * slow)
+    };
+    let result = run(Plant { takes, ..ALONE }, 160, None);
+    assert_eq!(result.seconds[59].size, 9, "before the device became slow");
+    let after = &result.seconds[110..];
+    assert!(after.iter().all(|second| second.size <= 3), "2^{:?}", after.iter().map(|second| second.size).max());
+    // And where few come because there are few, they still rise.
+    let rare =
+        Plant { takes: &|frames, _, _| micros(100.0 * frames as f64), thinks: Duration::from_millis(2500), ..ALONE };
+    let last = run(rare, 200, None).seconds.into_iter().rev().find(|second| second.size > 0);
+    assert!(last.is_some_and(|second| second.size >= 6), "jobs that are rare stay at one frame");
+}
+
+/// What failed although it should not have is tried again: after half a minute, then more and more rarely.
+#[test]
+fn what_failed_is_tried_again_more_and_more_rarely() {
+    let cliff: Takes<'_> = &|frames, _, _| micros(if frames > 300 { 120_000.0 } else { 500.0 + 20.0 * frames as f64 });
+    let run = run(Plant { takes: cliff, thinks: Duration::from_millis(20), ..ALONE }, 600, None);
+    let tried: Vec<usize> = (1..600).filter(|at| run.seconds[*at].size == 9 && run.seconds[at - 1].size != 9).collect();
+    let pauses: Vec<usize> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 3 && pauses[0] >= 30 && pauses[0] <= 40, "{tried:?}");
+    assert!(pauses.windows(2).all(|pair| pair[1] >= pair[0] * 3 / 2), "{tried:?}");
 }
 
 #[test]
