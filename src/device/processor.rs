@@ -65,17 +65,24 @@ impl Processor {
             // Somebody else has seen to it.
             return true;
         }
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.losses += 1;
-        let again = !failed_again && health.losses <= MOST_REPLACEMENTS;
+        // Not held while a device is opened: whoever asks how things are should not wait for a driver.
+        let health = || self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let losses = {
+            let mut health = health();
+            health.losses += 1;
+            health.losses
+        };
+        let again = !failed_again && losses <= MOST_REPLACEMENTS;
         let new = if again { failed.another(qos).ok().flatten() } else { None };
         let (device, what) = match (new, failed.fallback()) {
             (Some(device), _) => (Some(device), "goes on on a new device"),
             (None, Some(device)) => (Some(device), "goes on on the CPU"),
             (None, None) => (None, "has no device left"),
         };
+        let mut health = health();
         health.state = if device.is_some() { HealthState::Degraded } else { HealthState::Failed };
         health.reason = Some(format!("{error}; `{qos}` work {what}"));
+        drop(health);
         tracing::warn!("{error}; `{qos}` work {what}");
         match device {
             Some(device) => {
@@ -91,9 +98,11 @@ impl Processor {
         self.queue(qos).as_ref().is_some_and(|device| device.has_priority())
     }
 
-    /// What the buffers of all its devices take; none on the CPU.
+    /// What the buffers of all its devices take; none on the CPU, nor while all of them are being replaced.
     pub(crate) fn memory(&self) -> Option<MemorySnapshot> {
-        self.devices().iter().find_map(|device| device.memory())
+        // They count together, so any of them will do.
+        let known = |qos: Qos| self.queues[qos].try_lock().ok().and_then(|queue| queue.clone());
+        Qos::ALL.into_iter().filter_map(known).find_map(|device| device.memory())
     }
 
     /// Frees what no work in flight uses.

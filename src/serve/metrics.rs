@@ -124,7 +124,7 @@ fn describe() {
     (status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"),
 ))]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    let snapshot = app.engine.snapshot()?;
+    let snapshot = app.snapshot().await?;
     with_local_recorder(&*app.metrics.recorder, || {
         engine_figures(&snapshot);
         let taken = |most: usize, left: usize| most.saturating_sub(left) as f64;

@@ -27,6 +27,15 @@ struct Figures {
     snapshot: Snapshot,
 }
 
+impl App {
+    /// On a thread that may wait: a device that is being replaced says nothing until it is.
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Problem> {
+        let engine = self.engine.clone();
+        let taken = tokio::task::spawn_blocking(move || engine.snapshot()).await;
+        Ok(taken.map_err(|_panicked| Problem::internal("the snapshot ended without an answer"))??)
+    }
+}
+
 /// All figures of the engine, as they are now: `Snapshot` of the crate. Times are `{secs, nanos}`.
 #[utoipa::path(get, path = "/v1/snapshot", tag = "engine", params(SnapshotQuery), responses(
     (status = 200, description = "the crate's `Snapshot`, with `version` and `device`", body = Object),
@@ -36,7 +45,7 @@ pub(super) async fn snapshot(
     State(app): State<Arc<App>>,
     Params(query): Params<SnapshotQuery>,
 ) -> Result<Json<impl Serialize>, Problem> {
-    let mut snapshot = app.engine.snapshot()?;
+    let mut snapshot = app.snapshot().await?;
     if !query.spans.unwrap_or(false) {
         snapshot.lanes.iter_mut().for_each(|lane| lane.spans.clear());
     }
