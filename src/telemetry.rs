@@ -320,8 +320,9 @@ impl Default for Rolling {
     }
 }
 
+/// Of times in microseconds, to a hundredth of each.
 #[expect(clippy::expect_used, reason = "the bounds are constants")]
-fn histogram() -> Histogram<u32> {
+pub(crate) fn histogram() -> Histogram<u32> {
     Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("up to an hour, to a hundredth, should be possible")
 }
 

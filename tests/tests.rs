@@ -81,6 +81,10 @@ mod hints;
 #[cfg(feature = "serve")]
 mod serve;
 
+/// Its WebSocket.
+#[cfg(feature = "serve")]
+mod serve_stream;
+
 /// The HTTP service, as a process.
 #[cfg(all(feature = "serve", feature = "cli"))]
 mod cli_serve;

@@ -40,10 +40,9 @@ const RING_FLOATS: usize = 1 << 21;
 const STREAM_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Cleans a recording: WAV, or raw samples of the `format` that the query names. The answer has its length, rate, channels and
-/// format. Up to 1,048,576 numbers (of all channels together; an
-/// IQ sample is two) are one job of the level: the answer begins when it is done. What
-/// is longer is cleaned as it comes, and has to be read while it is sent; where that fails on the way, the answer breaks off
-/// before its end, as HTTP shows it.
+/// format. Up to 1,048,576 numbers (of all channels together; an IQ sample is two) are one job of the level: the answer begins
+/// when it is done. What is longer is cleaned as it comes, and has to be read while it is sent; where that fails on the way,
+/// the answer breaks off before its end, as HTTP shows it.
 #[utoipa::path(post, path = "/v1/clean", tag = "engine", params(CleanQuery),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "WAV or raw samples"),
     responses(

@@ -18,7 +18,7 @@ pub(super) struct HintsQuery {
     /// The level of service that the jobs have.
     #[param(value_type = Option<Qos>, default = "default")]
     qos: Option<String>,
-    /// What 95 of 100 jobs should be answered within, in ms.
+    /// What 95 of 100 jobs should be answered within, in ms. It counts to two digits: 47.3 is 47.
     #[param(minimum = 0.01, maximum = 3_600_000, default = 50)]
     target_latency_ms: Option<f64>,
     /// How uncertain the client's data are, 0 to 1, as `qos_from_entropy` measures it: then a level is suggested for them.

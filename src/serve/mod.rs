@@ -158,6 +158,13 @@ struct App {
     draining: watch::Sender<bool>,
 }
 
+impl App {
+    /// When the service takes nothing more.
+    async fn drained(&self) {
+        self.draining.subscribe().wait_for(|draining| *draining).await.ok();
+    }
+}
+
 impl Service {
     /// A service for an engine, whose threads it starts.
     ///

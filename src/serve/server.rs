@@ -87,7 +87,6 @@ impl Server {
         let Self { listener, service, limits } = self;
         let router = service.router();
         let places = Arc::new(Semaphore::new(limits.most_connections));
-        let stopping = tokio::sync::watch::Sender::new(false);
         let mut stop = std::pin::pin!(stop);
         loop {
             let (connection, place) = tokio::select! {
@@ -107,12 +106,12 @@ impl Server {
                 .max_buf_size(limits.largest_head.max(8 << 10))
                 .serve_connection(TokioIo::new(Box::pin(connection)), answer)
                 .with_upgrades();
-            let mut stopping = stopping.subscribe();
+            let app = Arc::clone(&service.app);
             tokio::spawn(async move {
                 let mut connection = std::pin::pin!(connection);
                 let ended = tokio::select! {
                     ended = connection.as_mut() => Some(ended),
-                    () = told(&mut stopping) => None,
+                    () = app.drained() => None,
                 };
                 let ended = match ended {
                     Some(ended) => ended,
@@ -130,7 +129,6 @@ impl Server {
         }
         drop(listener);
         service.drain();
-        stopping.send_replace(true);
         let ended = async {
             // WebSockets have left their connections; each holds a place of the service's until it ends.
             let all = |places: usize| u32::try_from(places).unwrap_or(u32::MAX);
@@ -150,11 +148,6 @@ impl Server {
 /// What the system says.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("auricle.http").enable_all().build()
-}
-
-/// When somebody has said so.
-async fn told(stopping: &mut tokio::sync::watch::Receiver<bool>) {
-    stopping.wait_for(|stopping| *stopping).await.ok();
 }
 
 /// The next connection, when there is a place for it. What fails is of one connection, or passes: it is no end.

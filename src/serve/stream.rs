@@ -197,8 +197,10 @@ struct Live {
     samples: Vec<f32>,
 }
 
-/// How a stream ends.
+/// How a stream ends: what a close says, and why.
 type End = (u16, String);
+/// What there is to say, and with what the stream is closed for it, if it is.
+type Said = (Notice, Option<u16>);
 
 impl Live {
     async fn run(mut self, socket: WebSocket, output: StreamOutput, ready: Notice, permit: OwnedSemaphorePermit) {
@@ -206,17 +208,16 @@ impl Live {
         let (notices, to_client) = mpsc::channel(16);
         let longest_silence = self.app.options.longest_silence;
         let sender = tokio::spawn(send(sink, output, to_client, longest_silence));
-        notices.send(ready).await.ok();
+        notices.send((ready, None)).await.ok();
         if let Err(end) = self.listen(from_client, &notices).await {
-            // What the client broke ends at once; dropping the input would send what is left first.
-            let (code, detail) = end;
-            let code = match code {
+            let (close, detail) = end;
+            let code = match close {
                 close_code::AWAY => "shutting-down",
                 close_code::ERROR => "device-lost",
                 close_code::PROTOCOL => "gone",
                 _ => "protocol-error",
             };
-            notices.send(Notice::Error { code, detail }).await.ok();
+            notices.send((Notice::Error { code, detail }, Some(close))).await.ok();
         }
         // Which resumes it, too, if it was paused: nobody could any more.
         drop(self.input);
@@ -229,14 +230,13 @@ impl Live {
     async fn listen(
         &mut self,
         mut from_client: SplitStream<WebSocket>,
-        notices: &mpsc::Sender<Notice>,
+        notices: &mpsc::Sender<Said>,
     ) -> Result<(), End> {
-        let mut draining = self.app.draining.subscribe();
         let longest_silence = self.app.options.longest_silence;
         loop {
             let next = tokio::select! {
                 next = timeout(longest_silence, from_client.next()) => next,
-                _ = draining.wait_for(|draining| *draining) => return Err((close_code::AWAY, "the service shuts down".to_owned())),
+                () = self.app.drained() => return Err((close_code::AWAY, "the service shuts down".to_owned())),
             };
             let message = match next {
                 Err(_) => {
@@ -257,7 +257,7 @@ impl Live {
                 _ => None,
             };
             if let Some(answer) = answer
-                && notices.send(answer).await.is_err()
+                && notices.send((answer, None)).await.is_err()
             {
                 return Ok(());
             }
@@ -279,10 +279,9 @@ impl Live {
             // Whoever has paused must be heard when it resumes, so nothing waits for room now.
             timeout(Duration::ZERO, self.input.push_async(&self.samples)).await.ok()
         } else {
-            let mut draining = self.app.draining.subscribe();
             tokio::select! {
                 pushed = self.input.push_async(&self.samples) => Some(pushed),
-                () = told(&mut draining) => return Err((close_code::AWAY, "the service shuts down".to_owned())),
+                () = self.app.drained() => return Err((close_code::AWAY, "the service shuts down".to_owned())),
             }
         };
         match pushed {
@@ -336,7 +335,7 @@ impl Live {
 async fn send(
     mut sink: SplitSink<WebSocket, Message>,
     mut output: StreamOutput,
-    mut notices: mpsc::Receiver<Notice>,
+    mut notices: mpsc::Receiver<Said>,
     longest_silence: Duration,
 ) {
     let control = output.control();
@@ -352,15 +351,9 @@ async fn send(
                     has_notices = false;
                     continue;
                 }
-                Some(notice) => {
-                    if let Notice::Error { code, detail } = &notice {
-                        end = match *code {
-                            "gone" => (close_code::PROTOCOL, detail.clone()),
-                            "shutting-down" => (close_code::AWAY, detail.clone()),
-                            "device-lost" => (close_code::ERROR, detail.clone()),
-                            "protocol-error" => (close_code::INVALID, detail.clone()),
-                            _ => end,
-                        };
+                Some((notice, close)) => {
+                    if let (Notice::Error { detail, .. }, Some(close)) = (&notice, close) {
+                        end = (close, detail.clone());
                     }
                     text(&notice)
                 }
@@ -381,7 +374,7 @@ async fn send(
     }
     // What was said while the last samples went out.
     let mut left = Vec::new();
-    while let Ok(notice) = notices.try_recv() {
+    while let Ok((notice, _)) = notices.try_recv() {
         left.push(text(&notice));
     }
     let last = match end.0 {
@@ -396,11 +389,6 @@ async fn send(
         }
     }
     timeout(longest_silence, sink.close()).await.ok();
-}
-
-/// When the service takes nothing more.
-async fn told(draining: &mut tokio::sync::watch::Receiver<bool>) {
-    draining.wait_for(|draining| *draining).await.ok();
 }
 
 fn bytes_of(samples: &[f32]) -> Bytes {

@@ -64,6 +64,8 @@ struct Ceiling {
     /// The window in which it may be tried again.
     until: u64,
     pause: u64,
+    /// What it failed for.
+    bound_by: BoundBy,
     /// What the size below it took.
     below_s: Option<f64>,
 }
@@ -79,8 +81,7 @@ impl Controller {
     /// Starts where jobs are known to keep the target, or where they are now.
     pub(super) fn new(target: Duration, curve: &Curve, window: Option<&Window>) -> Self {
         let size = curve.within(ROOM * target.as_secs_f64()).unwrap_or(0);
-        let reason = "there were no jobs of this level of late".to_owned();
-        let decision = Decision { action: BatchAction::Hold, bound_by: BoundBy::NoJobs, reason, shift_to: None };
+        let decision = no_jobs();
         // It decides on the last window at once.
         let seen = window.map_or(0, |window| window.number - 1);
         let (over, is_trying, ceiling, before, useless_until) = Default::default();
@@ -131,7 +132,7 @@ impl Controller {
 
     fn make_room(&mut self, failed: usize, why: &str) -> Decision {
         let size = failed.saturating_sub(1).min(self.size);
-        self.fail(failed, None);
+        self.fail(failed, BoundBy::Memory, None);
         let reason = format!("{why}: {} frames are too many", frames_of(failed));
         let action = if size < self.size { BatchAction::Lower } else { BatchAction::Hold };
         self.size = size;
@@ -157,7 +158,7 @@ impl Controller {
         // Single frames that take too long wait for others; those may be what was suggested, too few to be seen.
         let from = if jobs.size == 0 { self.size } else { jobs.size };
         let size = if self.is_trying && from == self.size {
-            self.fail(from, curve.p95_s(from - 1));
+            self.fail(from, BoundBy::Latency, curve.p95_s(from - 1));
             from - 1
         } else {
             curve.below(from, jobs.p95_s, SAFE * self.target.as_secs_f64())
@@ -174,11 +175,14 @@ impl Controller {
         let (target, p95) = (Millis(self.target.as_secs_f64()), Millis(jobs.p95_s));
         let waits = jobs.waiting >= WAITING;
         let bound_by = if waits { BoundBy::Queue } else { BoundBy::Latency };
-        let why = match (waits, jobs.size) {
-            (true, _) => format!("jobs wait for {:.0} % of their time, whatever their size", 100.0 * jobs.waiting),
-            (false, _) => "one frame takes so long".to_owned(),
+        let waiting = 100.0 * jobs.waiting;
+        let reason = if waits {
+            format!(
+                "p95 {p95} is over {target}, and smaller batches do not help: jobs wait for {waiting:.0} % of their time"
+            )
+        } else {
+            format!("p95 {p95} is over {target}, and there is nothing smaller that would help")
         };
-        let reason = format!("p95 {p95} is over {target}, and smaller batches do not help: {why}");
         let shift_to = match qos {
             Qos::High => None,
             Qos::Default => Some(Qos::High),
@@ -244,13 +248,8 @@ impl Controller {
             pair.is_some_and(|(now_s, then_s)| now_s < CHEAPER * then_s)
         };
         let ceiling = self.ceiling.filter(|ceiling| ceiling.size == size && window.number < ceiling.until);
-        if ceiling.is_some_and(|ceiling| !is_cheaper(&ceiling)) {
-            let bound_by = if ceiling.is_some_and(|ceiling| ceiling.below_s.is_none()) {
-                BoundBy::Memory
-            } else {
-                BoundBy::Latency
-            };
-            return Some((bound_by, format!("{frames} frames failed of late")));
+        if let Some(ceiling) = ceiling.filter(|ceiling| !is_cheaper(ceiling)) {
+            return Some((ceiling.bound_by, format!("{frames} frames failed of late")));
         }
         let (expected, most) = match curve.fresh_p95_s(size) {
             Some(measured) => (measured, risk.clamp(SAFE, 1.0)),
@@ -261,22 +260,19 @@ impl Controller {
     }
 
     /// Remembers a size that failed.
-    fn fail(&mut self, size: usize, below_s: Option<f64>) {
+    fn fail(&mut self, size: usize, bound_by: BoundBy, below_s: Option<f64>) {
         let pause = match self.ceiling {
             Some(ceiling) if ceiling.size == size => (2 * ceiling.pause).min(LONGEST_PAUSE),
             _ => FIRST_PAUSE,
         };
-        self.ceiling = Some(Ceiling { size, until: self.seen + pause, pause, below_s });
+        self.ceiling = Some(Ceiling { size, until: self.seen + pause, pause, bound_by, below_s });
     }
 
     /// What the client is told.
     pub(super) fn hint(&self, qos: Qos, window: Option<&Window>, memory_pressure: Option<f64>) -> BatchHint {
         let Decision { action, bound_by, reason, shift_to } = match window {
             Some(_) => self.decision.clone(),
-            None => {
-                let reason = "there were no jobs of this level of late".to_owned();
-                decision(BatchAction::Hold, BoundBy::NoJobs, reason)
-            }
+            None => no_jobs(),
         };
         let (mut avg_latency, mut p95_latency) = (None, None);
         if let Some(window) = window.filter(|window| window.jobs > 0) {
@@ -315,6 +311,10 @@ impl Window {
         let frames: f64 = self.sizes.iter().map(|size| size.jobs as f64 * frames_of(size.size) as f64).sum();
         frames / self.seconds()
     }
+}
+
+fn no_jobs() -> Decision {
+    decision(BatchAction::Hold, BoundBy::NoJobs, "there were no jobs of this level of late".to_owned())
 }
 
 fn decision(action: BatchAction, bound_by: BoundBy, reason: String) -> Decision {

@@ -88,14 +88,10 @@ impl Curve {
     /// What a size should take that was never seen: a fixed part and one for each frame, as the two below it; or those, for
     /// the second one above what was seen.
     pub(super) fn guess(&self, size: usize) -> Option<f64> {
-        let expected = |size: usize| self.p95_s(size).or_else(|| self.guess_above(size.checked_sub(1)?));
-        let (here, below) = (expected(size.checked_sub(1)?)?, expected(size.checked_sub(2)?)?);
-        Some(here + 2.0 * (here - below).clamp(0.0, here / 2.0))
-    }
-
-    fn guess_above(&self, size: usize) -> Option<f64> {
-        let (here, below) = (self.p95_s(size)?, self.p95_s(size.checked_sub(1)?)?);
-        Some(here + 2.0 * (here - below).clamp(0.0, here / 2.0))
+        let above = |here: f64, below: f64| here + 2.0 * (here - below).clamp(0.0, here / 2.0);
+        let (one, two) = (size.checked_sub(1)?, size.checked_sub(2)?);
+        let here = self.p95_s(one).or_else(|| Some(above(self.p95_s(two)?, self.p95_s(two.checked_sub(1)?)?)));
+        Some(above(here?, self.p95_s(two)?))
     }
 
     /// Where a device that is busy does best: the smallest size that does all but nothing less than any other. None while the

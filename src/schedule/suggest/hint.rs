@@ -10,7 +10,7 @@ use crate::qos::Qos;
 pub struct BatchHint {
     /// The level that was asked about.
     pub qos: Qos,
-    /// The latency that is to be kept.
+    /// The latency that is to be kept: what was asked for, to two digits.
     pub target_latency: Duration,
     /// Frames that the next job should have, those of all its channels together: a power of two, 1 to 65,536.
     pub suggested_batch: usize,

@@ -101,17 +101,20 @@ impl Suggestions {
             asked: now,
             evicted: memory.evicted,
         };
-        let index = match known.or_else(|| place(&self.controllers, now)) {
-            Some(index) => index,
-            // So many ask for so much that is different: nobody can follow them all, but what is known can be told.
-            None => return new().controller.hint(qos, window, memory.pressure),
+        let index = known.or_else(|| place(&self.controllers, now));
+        // Where so many ask for so much that is different, nobody follows the last ones, but what is known is told.
+        let mut unfollowed = None;
+        let target = match index {
+            None => unfollowed.insert(new()),
+            Some(index) => {
+                if index == self.controllers.len() {
+                    self.controllers.push(new());
+                } else if known.is_none() {
+                    self.controllers[index] = new();
+                }
+                &mut self.controllers[index]
+            }
         };
-        match known {
-            Some(_) => {}
-            None if index == self.controllers.len() => self.controllers.push(new()),
-            None => self.controllers[index] = new(),
-        }
-        let target = &mut self.controllers[index];
         target.asked = now;
         if let Some(window) = window.filter(|window| window.number != target.controller.seen()) {
             let is_tight = memory.pressure.is_some_and(|pressure| pressure >= TIGHT) && memory.evicted > target.evicted;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::{SIZES, size_of};
+use crate::telemetry::histogram;
 
 /// So long is a window at least.
 pub(super) const WINDOW: Duration = Duration::from_secs(1);
@@ -87,11 +88,6 @@ struct Jobs {
     total: Duration,
     /// In microseconds.
     times: Histogram<u32>,
-}
-
-#[expect(clippy::expect_used, reason = "the bounds are constants")]
-fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("up to an hour, to a hundredth, should be possible")
 }
 
 impl Collector {
