@@ -323,8 +323,11 @@ impl Engine {
             let actual = format!("{target_latency:?}");
             return Err(Error::setting("the target latency", actual, "10 us to 1 h are allowed"));
         }
-        let memory = self.inner.processor.memory().unwrap_or_default();
-        let memory = MemoryState { pressure: memory.pressure, evicted: memory.evicted };
+        let memory = self.inner.processor.memory();
+        let memory = memory.map_or_else(MemoryState::default, |memory| MemoryState {
+            pressure: memory.pressure,
+            evicted: Some(memory.evicted),
+        });
         Ok(self.lanes()?.schedule().suggest_batch(qos, target_latency, memory))
     }
 

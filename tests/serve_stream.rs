@@ -1,6 +1,7 @@
 //! `/v1/stream`, through its socket: what comes back, what is said, and how it ends.
 
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
@@ -112,6 +113,15 @@ fn a_paused_websocket_resumes_and_ends() {
             }
             let full = next_text(&mut socket, &mut clean);
             assert_eq!((&full["type"], &full["code"]), (&"error".into(), &"paused".into()), "{full}");
+            // Nothing that comes later, and be it one sample, gets into the place of what was refused.
+            socket.send(Message::Binary(bytes(&[0.5]).into())).unwrap();
+            let last = loop {
+                let text = next_text(&mut socket, &mut clean);
+                if text["detail"].as_str().is_some_and(|detail| detail.ends_with("of 1 floats were taken")) {
+                    break text;
+                }
+            };
+            assert!(last["detail"].as_str().unwrap().contains(" 0 of 1"), "{last}");
             socket.send(Message::text("{\"type\": \"resume\"}")).unwrap();
             while next_text(&mut socket, &mut clean)["type"] != "resumed" {}
         }
@@ -122,6 +132,43 @@ fn a_paused_websocket_resumes_and_ends() {
         // What follows a frame reaches into the one before it at most.
         let sure = samples.len() - 2048;
         assert!(clean[..sure] == filtered(&samples, 1)[..sure], "other samples than were pushed");
+    }
+}
+
+/// What a client still says after it has finished, as its pings do, costs it nothing of what is on its way to it.
+#[test]
+fn a_websocket_that_reads_late_gets_everything() {
+    let server = plain();
+    let mut socket = server.socket("denoise=off");
+    let samples = noise(500_000, 12);
+    for piece in samples.chunks(25_000) {
+        socket.send(Message::Binary(bytes(piece).into())).unwrap();
+    }
+    socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
+    let done = || server.engine.snapshot().unwrap().streams.is_empty();
+    let begin = Instant::now();
+    while !done() && begin.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_millis(60));
+        socket.send(Message::Ping(Vec::new().into())).unwrap();
+    }
+    let mut clean = Vec::new();
+    assert_eq!(next_text(&mut socket, &mut clean)["type"], "ready");
+    assert_eq!(next_text(&mut socket, &mut clean)["type"], "finished");
+    assert!(matches!(socket.read(), Ok(Message::Close(_))));
+    assert!(clean == filtered(&samples, 1), "{} of 500,000 samples", clean.len());
+}
+
+/// Who drains a service before it stops the server is still told how it is.
+#[test]
+fn a_drained_service_goes_on_answering() {
+    let server = plain();
+    server.service.drain();
+    for _ in 0..20 {
+        assert_eq!(server.get("/readyz").0, 503);
+        assert_eq!(server.get("/livez").0, 200);
     }
 }
 

@@ -36,6 +36,8 @@ const LARGEST_BLOCK_FLOATS: usize = 1 << 18;
 /// Frames of a stream that may wait on each side, and the floats in them.
 const RING: usize = 64;
 const RING_FLOATS: usize = 1 << 21;
+/// How often a request whose work waits looks whether anybody still waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a live stream may give nothing back although it must.
 const STREAM_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -56,8 +58,8 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(120);
          content_type = "application/problem+json"),
         (status = 429, description = "`busy` or `queue-full`: `Retry-After` says when to come back", body = Problem,
          content_type = "application/problem+json"),
-        (status = 503, description = "`device-lost`, `out-of-memory` or `shutting-down`", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 503, description = "`device-lost`, `out-of-memory`, `shutting-down`, or `expired`: it waited for longer than
+         a request may take", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn clean(
     State(app): State<Arc<App>>,
@@ -72,11 +74,12 @@ pub(super) async fn clean(
             return Err(problem);
         }
     };
+    let until = Instant::now() + app.options.longest_request;
     let reader = BodyReader::start(body, &app.options);
     let (writer, whole, body) = BodyWriter::new(&app.options);
     let (head, told) = oneshot::channel();
     let work = move || {
-        let request = Request { app: &app, cleaning: &cleaning, problem: reader.problem(), whole: &whole };
+        let request = Request { app: &app, cleaning: &cleaning, problem: reader.problem(), whole: &whole, until };
         let mut answer = Answer { head: Some(head), writer: Some(writer) };
         match request.work(reader, &mut answer) {
             Ok(()) => whole.say(),
@@ -157,6 +160,8 @@ struct Request<'a> {
     /// Why the body could not be read.
     problem: Arc<OnceLock<Problem>>,
     whole: &'a Whole,
+    /// When it must be over.
+    until: Instant,
 }
 
 impl Request<'_> {
@@ -210,8 +215,17 @@ impl Request<'_> {
             let is_planar = std::ptr::eq(planar_from_interleaved(spec, &samples, whole, &mut room), samples.as_slice());
             let planar = if is_planar { samples } else { std::mem::take(&mut room) };
             let (qos, channels) = (self.cleaning.qos, spec.channels);
-            let options = JobOptions { qos, name: "clean".into(), channels, ..JobOptions::default() };
-            output = self.app.engine.submit(plan, [planar], options)?.wait()?;
+            let deadline = Some(self.until.saturating_duration_since(Instant::now()));
+            let options = JobOptions { qos, name: "clean".into(), channels, deadline, ..JobOptions::default() };
+            let mut ticket = self.app.engine.submit(plan, [planar], options)?;
+            output = loop {
+                if let Some(answer) = ticket.wait_timeout(LOOK_EVERY) {
+                    break answer?;
+                }
+                if self.whole.is_unwanted() {
+                    ticket.cancel();
+                }
+            };
             let dense = output.dense(OUTPUT).unwrap_or(&[]);
             clean = interleaved_from_planar(spec, dense, times as u64, &mut room);
         }

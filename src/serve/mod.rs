@@ -91,7 +91,7 @@ pub struct ServeOptions {
     /// How long a client may leave the service waiting for its next bytes, or with bytes that it does not take: 30 s unless
     /// set. A WebSocket is asked for a sign of life three times as often.
     pub longest_silence: Duration,
-    /// How long one request may take in all: 15 min unless set.
+    /// How long one request may take to be read and answered, and to wait for the device: 15 min unless set.
     pub longest_request: Duration,
 }
 

@@ -91,6 +91,9 @@ impl From<Error> for Problem {
                 unavailable("device-lost", detail)
             }
             Error::ShutDown { .. } => Self::draining(),
+            Error::Expired { .. } | Error::Cancelled { .. } => {
+                unavailable("expired", detail).after(Duration::from_secs(1))
+            }
             _ => Self::internal(detail),
         }
     }

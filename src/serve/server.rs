@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
@@ -87,6 +87,8 @@ impl Server {
         let Self { listener, service, limits } = self;
         let router = service.router();
         let places = Arc::new(Semaphore::new(limits.most_connections));
+        // Not the service's own draining: who drains that before it stops the server may want to be asked how it is.
+        let stopping = watch::Sender::new(false);
         let mut stop = std::pin::pin!(stop);
         loop {
             let (connection, place) = tokio::select! {
@@ -106,12 +108,12 @@ impl Server {
                 .max_buf_size(limits.largest_head.max(8 << 10))
                 .serve_connection(TokioIo::new(Box::pin(connection)), answer)
                 .with_upgrades();
-            let app = Arc::clone(&service.app);
+            let mut stopped = stopping.subscribe();
             tokio::spawn(async move {
                 let mut connection = std::pin::pin!(connection);
                 let ended = tokio::select! {
                     ended = connection.as_mut() => Some(ended),
-                    () = app.drained() => None,
+                    _ = stopped.wait_for(|stopped| *stopped) => None,
                 };
                 let ended = match ended {
                     Some(ended) => ended,
@@ -129,6 +131,7 @@ impl Server {
         }
         drop(listener);
         service.drain();
+        stopping.send_replace(true);
         let ended = async {
             // WebSockets have left their connections; each holds a place of the service's until it ends.
             let all = |places: usize| u32::try_from(places).unwrap_or(u32::MAX);

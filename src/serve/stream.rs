@@ -119,11 +119,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 /// and gives them back clean. Text messages are JSON: `{"type": "finish"}`, `pause`, `resume`, `counters`, or
 /// `{"type": "qos", "qos": "low"}`. The service says `ready` first and `finished` last. `format` may be `f32` or `cf32`, and
 /// `sample_rate` has to be given for a denoiser to run. Where the client does not keep up, nothing is taken of it until it
-/// does; while it has paused, what has no room is refused with the code `paused`. A browser, which can set no header, shows
+/// does; while it has paused, what has no room, and all that comes after it, is refused with the code `paused`. A browser, which can set no header, shows
 /// its token as the subprotocol `auricle.token.TOKEN`, beside `auricle.v1`.
 #[utoipa::path(get, path = "/v1/stream", tag = "engine", params(CleanQuery), responses(
     (status = 101, description = "a WebSocket"),
-    (status = 400, description = "`no-websocket`, `unknown-qos`, `unknown-model`, `bad-query`, `bad-setting`",
+    (status = 400, description = "`no-websocket`, `unknown-qos`, `unknown-model`, `bad-query`, `bad-setting`, `bad-signal`",
      body = Problem, content_type = "application/problem+json"),
     (status = 426, description = "`no-websocket`", body = Problem, content_type = "application/problem+json"),
     (status = 429, description = "`busy`", body = Problem, content_type = "application/problem+json"),
@@ -178,7 +178,9 @@ pub(super) async fn stream(
             notice,
         };
         let floats_per_time = channels * if spec.domain() == Domain::Complex { 2 } else { 1 };
-        Ok((Live { app: opening, plan, input, floats_per_time, is_paused: false, samples: Vec::new() }, output, ready))
+        let live =
+            Live { app: opening, plan, input, floats_per_time, is_paused: false, is_full: false, samples: Vec::new() };
+        Ok((live, output, ready))
     });
     let (live, output, ready) =
         opened.await.map_err(|_panicked| Problem::internal("opening the stream ended without an answer"))??;
@@ -193,6 +195,8 @@ struct Live {
     input: StreamInput,
     floats_per_time: usize,
     is_paused: bool,
+    /// While paused, something had no room: what comes behind it would be put in its place.
+    is_full: bool,
     /// Of the message at hand; used again, so that a stream that runs for days leaves no holes in memory.
     samples: Vec<f32>,
 }
@@ -204,12 +208,12 @@ type Said = (Notice, Option<u16>);
 
 impl Live {
     async fn run(mut self, socket: WebSocket, output: StreamOutput, ready: Notice, permit: OwnedSemaphorePermit) {
-        let (sink, from_client) = socket.split();
+        let (sink, mut from_client) = socket.split();
         let (notices, to_client) = mpsc::channel(16);
         let longest_silence = self.app.options.longest_silence;
-        let sender = tokio::spawn(send(sink, output, to_client, longest_silence));
+        let mut sender = tokio::spawn(send(sink, output, to_client, longest_silence));
         notices.send((ready, None)).await.ok();
-        if let Err(end) = self.listen(from_client, &notices).await {
+        if let Err(end) = self.listen(&mut from_client, &notices).await {
             let (close, detail) = end;
             let code = match close {
                 close_code::AWAY => "shutting-down",
@@ -222,14 +226,25 @@ impl Live {
         // Which resumes it, too, if it was paused: nobody could any more.
         drop(self.input);
         drop(notices);
-        sender.await.ok();
+        // What the client still says, and be it a pong, is read until it has closed, too: with bytes that nobody has read, the
+        // system would break the connection, and what is on its way to the client would be lost.
+        let mut closed = std::pin::pin!(async { while let Some(Ok(_)) = from_client.next().await {} });
+        let is_closed = tokio::select! {
+            () = &mut closed => false,
+            _ = &mut sender => true,
+        };
+        if is_closed {
+            timeout(longest_silence, closed).await.ok();
+        } else {
+            sender.await.ok();
+        }
         drop(permit);
     }
 
     /// Until the client has finished, or must be let go.
     async fn listen(
         &mut self,
-        mut from_client: SplitStream<WebSocket>,
+        from_client: &mut SplitStream<WebSocket>,
         notices: &mpsc::Sender<Said>,
     ) -> Result<(), End> {
         let longest_silence = self.app.options.longest_silence;
@@ -274,6 +289,9 @@ impl Live {
         self.samples.clear();
         self.samples
             .extend(bytes.chunks_exact(4).map(|value| f32::from_le_bytes([value[0], value[1], value[2], value[3]])));
+        if self.is_full {
+            return Ok(Some(self.no_room(0)));
+        }
         let before = self.input.control().counters().pushed;
         let pushed = if self.is_paused {
             // Whoever has paused must be heard when it resumes, so nothing waits for room now.
@@ -292,10 +310,15 @@ impl Live {
             Some(Err(error)) => Err((close_code::ERROR, error.to_string())),
             None => {
                 let taken = self.input.control().counters().pushed - before;
-                let detail = format!("paused, and full: {taken} of {} floats were taken", self.samples.len());
-                Ok(Some(Notice::Error { code: "paused", detail }))
+                self.is_full = taken < self.samples.len() as u64;
+                Ok(Some(self.no_room(taken)))
             }
         }
+    }
+
+    fn no_room(&self, taken: u64) -> Notice {
+        let detail = format!("paused, and full: {taken} of {} floats were taken", self.samples.len());
+        Notice::Error { code: "paused", detail }
     }
 
     async fn obey(&mut self, control: Control) -> Notice {
@@ -307,7 +330,7 @@ impl Live {
                 Notice::Paused
             }
             Control::Resume | Control::Finish => {
-                self.is_paused = false;
+                (self.is_paused, self.is_full) = (false, false);
                 stream.resume();
                 Notice::Resumed
             }

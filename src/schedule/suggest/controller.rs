@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::curve::{Curve, is_known};
+use super::curve::Curve;
 use super::hint::{BatchAction, BatchHint, BoundBy};
 use super::window::{Size, WINDOW, Window};
 use super::{SIZES, size_of};
@@ -105,10 +105,14 @@ impl Controller {
         if let Some(size) = window.no_room.filter(|size| *size <= self.size + 1) {
             return self.make_room(size, "jobs had no room in the device's memory");
         }
-        let filled = |size: &&Size| size.size <= self.size && is_known(size, window);
-        let Some(jobs) = window.sizes.iter().rev().find(filled).copied() else {
-            return self.larger_only(curve);
-        };
+        let known = window.sizes.iter().rev().find(|size| size.size <= self.size).copied();
+        let coming = window.pending.iter().rev().find(|size| **size <= self.size).copied();
+        // What says more than the jobs of others, but has had too few, is waited for.
+        if let Some(size) = coming.filter(|size| known.is_none_or(|known| known.size < *size)) {
+            let reason = format!("too few jobs of {} frames came yet", frames_of(size));
+            return decision(BatchAction::Hold, BoundBy::NoJobs, reason);
+        }
+        let Some(jobs) = known else { return self.larger_only(curve) };
         if is_tight {
             return self.make_room(jobs.size, "buffers leave the device's memory for others all the time");
         }
@@ -148,12 +152,16 @@ impl Controller {
             return decision(BatchAction::Hold, BoundBy::Latency, reason);
         }
         let before = self.before.take();
-        if jobs.waiting >= WAITING && before.is_some_and(|before| before.is_no_worse_than(window, jobs)) {
+        let useless = before.filter(|before| jobs.waiting >= WAITING && before.is_no_worse_than(window, jobs));
+        let old = self.size;
+        if let Some(before) = useless {
             self.useless_until = window.number + USELESS;
-            self.size = before.map_or(self.size, |before| before.size);
+            self.size = before.size;
         }
         if self.size == 0 || window.number < self.useless_until {
-            return self.give_up(qos, jobs);
+            let given_up = self.give_up(qos, jobs);
+            let is_back = self.size > old && given_up.action == BatchAction::Hold;
+            return if is_back { Decision { action: BatchAction::Raise, ..given_up } } else { given_up };
         }
         // Single frames that take too long wait for others; those may be what was suggested, too few to be seen.
         let from = if jobs.size == 0 { self.size } else { jobs.size };
@@ -276,7 +284,7 @@ impl Controller {
         };
         let (mut avg_latency, mut p95_latency) = (None, None);
         if let Some(window) = window.filter(|window| window.jobs > 0) {
-            let size = window.size(self.size).filter(|size| is_known(size, window));
+            let size = window.size(self.size);
             let (mean_s, p95_s) = size.map_or((window.mean_s, window.p95_s), |size| (size.mean_s, size.p95_s));
             avg_latency = Some(Duration::from_secs_f64(mean_s));
             p95_latency = Some(Duration::from_secs_f64(p95_s));
@@ -308,8 +316,7 @@ impl Before {
 
 impl Window {
     fn frames_per_s(&self) -> f64 {
-        let frames: f64 = self.sizes.iter().map(|size| size.jobs as f64 * frames_of(size.size) as f64).sum();
-        frames / self.seconds()
+        self.frames as f64 / self.seconds()
     }
 }
 

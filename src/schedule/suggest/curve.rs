@@ -1,10 +1,8 @@
 //! What jobs of each size take, as far as anybody knows: learned from all that came, whoever asked for it.
 
 use super::SIZES;
-use super::window::{LONGEST_WINDOW, Size, Window};
+use super::window::{Size, Window};
 
-/// Fewer jobs of a size say too little, unless one has waited long for them.
-const FEW_JOBS: u64 = 5;
 /// How much a new figure counts against what was known.
 const NEW: f64 = 0.3;
 /// A figure that is so many times another one, or the other so many times it, is no noise: things have changed.
@@ -37,8 +35,7 @@ struct Seen {
 impl Curve {
     pub(super) fn learn(&mut self, window: &Window) {
         self.now = window.number;
-        let known = window.sizes.iter().filter(|size| is_known(size, window));
-        let Some(most) = known.clone().max_by(|one, other| one.worked_s.total_cmp(&other.worked_s)) else { return };
+        let Some(most) = window.sizes.iter().max_by(|one, other| one.load.total_cmp(&other.load)) else { return };
         let news = |size: &Size| Seen {
             p95_s: size.p95_s,
             frame_s: (size.size == most.size).then(|| size.cost_s / window.occupancy.max(1e-3)),
@@ -48,7 +45,7 @@ impl Curve {
         // much: then everything has changed, or is again what it was.
         let is_like = self.most.replace(most.size) == Some(most.size);
         self.follow(most.size, news(most), is_like);
-        for size in known {
+        for size in &window.sizes {
             self.seen[size.size] = Some(self.get(size.size).map_or(news(size), |old| old.with(news(size))));
         }
     }
@@ -118,11 +115,6 @@ impl Curve {
         let known = (0..SIZES).filter_map(|size| self.p95_s(size).map(|p95_s| (size, p95_s)));
         known.take_while(|(_, p95_s)| *p95_s <= latency_s).last().map(|(size, _)| size)
     }
-}
-
-/// Whether a window says something about a size.
-pub(super) fn is_known(size: &Size, window: &Window) -> bool {
-    size.jobs >= FEW_JOBS || window.seconds() >= LONGEST_WINDOW.as_secs_f64()
 }
 
 impl Seen {

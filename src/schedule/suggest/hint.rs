@@ -49,7 +49,8 @@ pub enum BatchAction {
     Hold,
     /// Smaller ones.
     Lower,
-    /// No size of batch keeps the target at this level; another one may.
+    /// No size of batch keeps the target at this level; another one may. Where smaller batches did not help, the suggestion
+    /// may have gone back to what it was before them.
     ShiftQos,
 }
 

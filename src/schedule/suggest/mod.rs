@@ -44,8 +44,8 @@ fn size_of(frames: usize) -> usize {
 pub(crate) struct MemoryState {
     /// The part of the budget that is used.
     pub(crate) pressure: Option<f64>,
-    /// How often something had to leave for others, so far.
-    pub(crate) evicted: u64,
+    /// How often something had to leave for others, so far; none where nobody can tell just now.
+    pub(crate) evicted: Option<u64>,
 }
 
 /// What one level's clients are told.
@@ -65,7 +65,7 @@ struct Target {
     /// When it was asked for last.
     asked: Duration,
     /// Evictions when it last decided.
-    evicted: u64,
+    evicted: Option<u64>,
 }
 
 impl Suggestions {
@@ -117,8 +117,9 @@ impl Suggestions {
         };
         target.asked = now;
         if let Some(window) = window.filter(|window| window.number != target.controller.seen()) {
-            let is_tight = memory.pressure.is_some_and(|pressure| pressure >= TIGHT) && memory.evicted > target.evicted;
-            target.evicted = memory.evicted;
+            let more = memory.evicted.zip(target.evicted).is_some_and(|(now, before)| now > before);
+            let is_tight = more && memory.pressure.is_some_and(|pressure| pressure >= TIGHT);
+            target.evicted = memory.evicted.or(target.evicted);
             target.controller.step(qos, window, &self.curve, is_tight);
         }
         target.controller.hint(qos, window, memory.pressure)

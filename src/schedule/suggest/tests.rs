@@ -382,15 +382,71 @@ fn jobs_of_seconds_are_made_smaller() {
         let slow = if at.as_secs_f64() > 60.0 { 100.0 } else { 1.0 };
         micros((200.0 + 50.0 * frames as f64) * slow)
     };
-    let result = run(Plant { takes, ..ALONE }, 160, None);
-    assert_eq!(result.seconds[59].size, 9, "before the device became slow");
-    let after = &result.seconds[110..];
-    assert!(after.iter().all(|second| second.size <= 3), "2^{:?}", after.iter().map(|second| second.size).max());
+    let slower: Takes<'_> = &|frames, at, random| takes(frames, at, random).map(|time| time.mul_f64(1.6));
+    for takes in [takes, slower] {
+        let result = run(Plant { takes, ..ALONE }, 200, None);
+        assert!(result.seconds[59].size >= 8, "before the device became slow");
+        let after = &result.seconds[130..];
+        assert!(after.iter().all(|second| second.size <= 3), "2^{:?}", after.iter().map(|second| second.size).max());
+    }
     // And where few come because there are few, they still rise.
     let rare =
         Plant { takes: &|frames, _, _| micros(100.0 * frames as f64), thinks: Duration::from_millis(2500), ..ALONE };
-    let last = run(rare, 200, None).seconds.into_iter().rev().find(|second| second.size > 0);
-    assert!(last.is_some_and(|second| second.size >= 6), "jobs that are rare stay at one frame");
+    for thinks in [2.5, 3.0, 5.0, 9.0] {
+        let plant = Plant { thinks: Duration::from_secs_f64(thinks), ..rare };
+        let last = run(plant, 300, None).seconds.into_iter().rev().find(|second| second.size > 0);
+        assert!(last.is_some_and(|second| second.size >= 6), "jobs every {thinks} s stay at one frame");
+    }
+}
+
+/// One whose jobs are few, because they are long, is not lost among others whose jobs are many: when the device becomes slow,
+/// it is told so; and before that it finds out how large its jobs can be.
+#[test]
+fn long_jobs_among_many_short_ones_are_followed() {
+    for (target_ms, others_per_s, slower) in [
+        (300, 12.0, 4.0),
+        (300, 40.0, 4.0),
+        (300, 100.0, 4.0),
+        (500, 100.0, 4.0),
+        (1000, 100.0, 4.0),
+        (50, 100.0, 12.0),
+    ] {
+        let target = Duration::from_millis(target_ms);
+        let takes = |frames: usize, at: Duration| {
+            let slow = if at.as_secs() < 100 { 1.0 } else { slower };
+            Duration::from_secs_f64(slow * (2e-3 + 50e-6 * frames as f64))
+        };
+        let mut suggestions = Suggestions::default();
+        let (mut now, mut other, mut busy) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let (mut late, mut jobs, mut before) = (0, 0, 0);
+        while now < Duration::from_secs(300) {
+            let hint = suggestions.suggest((now, busy), Qos::Default, target, MemoryState::default());
+            let time = takes(hint.suggested_batch, now);
+            let end = now + time;
+            // The others have a lane of their own.
+            while other < end {
+                let time = takes(8, other);
+                busy += time / 2;
+                let times = JobTimes { frames: 8, waited: Duration::ZERO, worked: time, total: time };
+                suggestions.done(other, busy, times);
+                other += Duration::from_secs_f64(1.0 / others_per_s);
+            }
+            busy += time / 2;
+            let times = JobTimes { frames: hint.suggested_batch, waited: Duration::ZERO, worked: time, total: time };
+            suggestions.done(end, busy, times);
+            if now.as_secs() < 100 {
+                before = hint.suggested_batch;
+            }
+            if now.as_secs() >= 130 {
+                (late, jobs) = (late + usize::from(time > target), jobs + 1);
+            }
+            now = end + Duration::from_millis(1);
+        }
+        let what = format!("{target_ms} ms beside {others_per_s}/s");
+        let largest = (0..SIZES).rev().find(|size| takes(1 << size, Duration::ZERO) <= target).unwrap();
+        assert!(before >= 1 << (largest - 1), "{what}: {before} frames, and 2^{largest} would do");
+        assert!(late * 20 <= jobs, "{what}: {late} of {jobs} jobs late");
+    }
 }
 
 /// What failed although it should not have is tried again: after half a minute, then more and more rarely.
@@ -414,7 +470,7 @@ fn buffers_that_leave_for_others_all_the_time_make_batches_smaller() {
         now += Duration::from_millis(10);
         suggestions.done(now, now / 20, JobTimes { frames, waited: Duration::ZERO, worked: takes, total: takes });
         evicted += u64::from(frames > 64);
-        let memory = MemoryState { pressure: Some(0.97), evicted };
+        let memory = MemoryState { pressure: Some(0.97), evicted: Some(evicted) };
         frames = suggestions.suggest((now, now / 20), Qos::Low, TARGET, memory).suggested_batch;
         largest = largest.max(frames);
     }
