@@ -1,21 +1,21 @@
 //! What embedders hold: opens a device, compiles graphs for it, and takes jobs.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::device::{self, DeviceChoice, DeviceInfo, FaultPlan, PipelineCacheDir, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::isolation::{Isolation, IsolationOptions, IsolationReport};
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::qos::Qos;
 use crate::recording::results::RunOutput;
 use crate::schedule::{
     BatchHint, Bounds, JobOptions, Lane, LaneGuard, Lanes, MemoryState, Samples, ScheduleOptions, ShutDown, Ticket,
 };
 use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
-use crate::telemetry::{Health, Snapshot};
+use crate::telemetry::{Health, PlanSnapshot, Snapshot};
 
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,26 @@ struct Inner {
     lanes: Mutex<Option<Arc<Lanes>>>,
     /// Looks after the streams, once there was one.
     observer: Mutex<Option<Arc<Observer>>>,
+    plans: Mutex<Plans>,
+}
+
+/// The plans that were compiled and are still there, by their numbers.
+#[derive(Debug, Default)]
+struct Plans {
+    compiled: u64,
+    known: Vec<(u64, Weak<Profile>)>,
+}
+
+impl Plans {
+    fn add(&mut self, profile: &Arc<Profile>) {
+        self.known.retain(|(_, profile)| profile.strong_count() > 0);
+        self.known.push((self.compiled, Arc::downgrade(profile)));
+        self.compiled += 1;
+    }
+
+    fn snapshot(&self) -> Vec<PlanSnapshot> {
+        self.known.iter().filter_map(|(id, profile)| Some(profile.upgrade()?.snapshot(*id))).collect()
+    }
 }
 
 impl Engine {
@@ -78,7 +98,8 @@ impl Engine {
         let isolation = Isolation::new(&options.isolation, &bounds.lanes)?;
         let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
         let (lanes, observer) = (Mutex::new(None), Mutex::new(None));
-        let inner = Inner { processor, bounds, longest_piece, isolation, lanes, observer };
+        let plans = Mutex::default();
+        let inner = Inner { processor, bounds, longest_piece, isolation, lanes, observer, plans };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -121,7 +142,9 @@ impl Engine {
 
     /// The same, with buckets and the gate's place chosen.
     pub fn compile_with(&self, graph: &Graph, options: &PlanOptions) -> Result<Plan> {
-        Plan::new(&self.inner.processor, graph, options)
+        let plan = Plan::new(&self.inner.processor, graph, options)?;
+        self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner).add(plan.profile());
+        Ok(plan)
     }
 
     /// Asks for a run of a plan on whole signals: for each input the frames of every channel, channel after channel. The
@@ -344,6 +367,7 @@ impl Engine {
         let mut snapshot = self.lanes()?.snapshot();
         let observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (snapshot.work, snapshot.compiled) = self.inner.processor.counters().snapshot();
+        snapshot.plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner).snapshot();
         for qos in Qos::ALL {
             snapshot.qos[qos].hardware_priority = self.inner.processor.has_priority(qos);
         }

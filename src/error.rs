@@ -33,6 +33,16 @@ pub enum Error {
         expected: String,
     },
 
+    /// No window could be opened, or no picture of one be drawn.
+    #[cfg(feature = "dashboard")]
+    #[error("the dashboard cannot be shown: {reason}; {next}")]
+    Window {
+        /// What is in the way.
+        reason: String,
+        /// What to do.
+        next: &'static str,
+    },
+
     /// Samples that do not fit the plan they were given to.
     #[error("input `{input}`: expected {expected}, got {actual}")]
     BatchShape {

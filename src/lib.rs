@@ -67,8 +67,9 @@
 //!
 //! ```text
 //! cli                     arguments in, exit code out; the only user of `picture` and of `import`
+//! dashboard               a window on an engine: figures, spectra, controls; the only user of egui
 //! serve                   the engine over HTTP: hints, cleaning, live streams, metrics
-//!   chain                 gate, filter and denoiser as both of them run them
+//!   chain                 gate, filter and denoiser as all three of them run them
 //! quality                 beside the flow: measures of a cleaned signal, for whoever needs them
 //!   engine                what embedders hold: open, compile, submit, snapshot, shut down
 //!     stream              LIVE: rings, the observer, streams of one plan and level in one batch
@@ -112,7 +113,10 @@ pub mod cli;
 #[cfg(feature = "serve")]
 pub mod serve;
 
-#[cfg(any(feature = "cli", feature = "serve"))]
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
+
+#[cfg(any(feature = "cli", feature = "serve", feature = "dashboard"))]
 mod chain;
 
 mod engine;
@@ -144,7 +148,7 @@ mod simd;
 
 pub mod format;
 
-#[cfg(feature = "cli")]
+#[cfg(any(feature = "cli", feature = "dashboard"))]
 pub mod picture;
 
 #[cfg(feature = "train")]
@@ -186,6 +190,6 @@ pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiReso
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
 pub use telemetry::{
-    CompiledSnapshot, Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, QosSnapshot, Snapshot, Span,
-    StreamsSnapshot, WorkSnapshot,
+    CompiledSnapshot, Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, NodeKind, NodeSnapshot, PlanSnapshot,
+    QosSnapshot, Snapshot, Span, StageSnapshot, StreamsSnapshot, WorkSnapshot,
 };

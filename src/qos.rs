@@ -50,7 +50,7 @@ impl FromStr for Qos {
 }
 
 /// One value for each level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PerQos<T> {
     /// That of [`Qos::High`].
     pub high: T,

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use crate::qos::{PerQos, Qos};
 
 /// The engine at one moment.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Time since the scheduler started.
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub streams: Vec<StreamsSnapshot>,
     /// What all plans have worked on, for jobs, streams, sessions and runs.
     pub work: WorkSnapshot,
+    /// The plans that there are, the oldest first: what each node of them has done.
+    pub plans: Vec<PlanSnapshot>,
     /// What compiling them took.
     pub compiled: CompiledSnapshot,
     /// Device memory; none on the CPU, whose memory is the host's.
@@ -32,7 +34,7 @@ pub struct Snapshot {
 
 /// What an engine's buffers take on its device: those of plans, of streams and of denoisers; not what the driver and the
 /// pipelines take besides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct MemorySnapshot {
     /// Bytes now.
@@ -50,7 +52,7 @@ pub struct MemorySnapshot {
 
 /// What plans have worked on since the engine opened, for jobs, streams, sessions and runs alike. A frame is of one channel;
 /// with a denoiser between two stages, each of the stages counts it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct WorkSnapshot {
     /// Batches that went to a device. None of them is padded: what is dispatched is as large as the batch.
@@ -77,9 +79,71 @@ impl WorkSnapshot {
     }
 }
 
+/// One plan: the nodes of its graph, and where its time went, since it was compiled, for all its runs.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct PlanSnapshot {
+    /// Counts the engine's plans, from 0.
+    pub id: u64,
+    /// The nodes of the graph, in the order in which it was built.
+    pub nodes: Vec<NodeSnapshot>,
+    /// What the device spends its time with: nodes, and what goes on around them (`upload`, `readback`, and `collect`, which puts
+    /// results into their places).
+    pub stages: Vec<StageSnapshot>,
+}
+
+/// A node of a graph: an edge leads to it from each of its sources.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct NodeSnapshot {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: NodeKind,
+    /// What it reads: nodes by their names, or `<filter>.powers`.
+    pub sources: Vec<String>,
+    /// Frames of channels that it worked on.
+    pub frames: u64,
+    /// Bytes of samples that it read for that; for an output, those that were given back.
+    pub read_bytes: u64,
+    /// Bytes of samples that it wrote. What a denoiser keeps to itself, weights and state, does not count.
+    pub written_bytes: u64,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum NodeKind {
+    /// Where samples come in.
+    Input,
+    /// The max-abs gate.
+    Gate,
+    /// A phi-resolvent filter.
+    Filter,
+    /// A denoiser.
+    Denoise,
+    /// A kernel of the app's own.
+    Kernel,
+    /// Where samples come out.
+    Output,
+}
+
+/// What a device does in one go, and how long it did it. Times of command queues that work at once add up.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub struct StageSnapshot {
+    /// Its name: that of its node, those of its nodes with `+` between them, or what it does.
+    pub name: String,
+    /// The nodes whose work it is; more than one where the device cannot tell them apart, none where it is no node's.
+    pub nodes: Vec<String>,
+    /// Time in all.
+    pub time: Duration,
+}
+
 /// What compiling has taken since the engine opened: the kernels of graphs. Those of a denoiser's network are built when it
 /// is opened, and are not in here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct CompiledSnapshot {
     /// Graphs that were compiled: once for each command queue that they run on, and anew after a loss.
@@ -134,7 +198,7 @@ impl Counters {
 }
 
 /// How an engine's devices are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct Health {
     /// Good, or what became of it.
@@ -146,7 +210,7 @@ pub struct Health {
 }
 
 /// Whether an engine does what it was opened for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HealthState {
@@ -163,7 +227,7 @@ pub enum HealthState {
 ///
 /// Counts are since the start: `admitted` is the sum of `waiting`, of what lanes work on, and of all the answers. What a lane
 /// does for streams counts as jobs, too, until nothing is left to do for them.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct QosSnapshot {
     /// Whether its command queue has a priority of the driver's, too.
@@ -202,7 +266,7 @@ pub struct QosSnapshot {
 }
 
 /// Times over the last [`Snapshot::WINDOW`], each to a hundredth of itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Latency {
     /// How many there are.
     pub count: u64,
@@ -217,7 +281,7 @@ pub struct Latency {
 }
 
 /// One lane at one moment.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct LaneSnapshot {
     /// Whose jobs it takes.
@@ -231,10 +295,10 @@ pub struct LaneSnapshot {
 }
 
 /// A stretch of time in which a lane was busy with one job, or a piece of it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Span {
     /// The job's name.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub job: Arc<str>,
     /// When it began, since the start of the scheduler.
     pub begin: Duration,
@@ -244,6 +308,10 @@ pub struct Span {
 
 fn as_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
+}
+
+fn from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    <String as serde::Deserialize>::deserialize(deserializer).map(Arc::from)
 }
 
 impl Snapshot {
@@ -264,7 +332,7 @@ impl QosSnapshot {
 }
 
 /// Streams that go together: those of one plan, one output and one level. Counts are since the first of them.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct StreamsSnapshot {
     /// Their level.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use auricle::{DeviceChoice, Engine, FrameShape, Gate, Graph, JobOptions, Qos, StreamOptions};
+use auricle::{
+    DeviceChoice, Engine, FilterMode, FrameShape, Gate, Graph, JobOptions, PhiResolvent, Qos, StreamOptions,
+};
 
 use crate::adapter::{adapter_names, open};
 use crate::signals::noise;
@@ -90,4 +92,47 @@ fn the_last_coherence_is_told() {
     let options = JobOptions { qos: Qos::Low, coherence: Some(0.25), ..JobOptions::default() };
     engine.submit(&plan, [sparse(4)], options).expect("it is taken").wait().expect("it is done");
     assert_eq!(engine.snapshot().expect("a snapshot").qos.low.coherence, Some(0.25));
+}
+
+/// What the nodes of a plan are said to have done is what they did, on every device; and a snapshot can be read back.
+#[test]
+fn plans_say_what_each_node_did() {
+    for engine in new_engines() {
+        let graph = Graph::new()
+            .input("in", FrameShape::real(1024))
+            .gate("gate", "in", Gate::default())
+            .filter("smooth", "gate", PhiResolvent::default())
+            .filter("smoother", "smooth", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
+            .output("out", "smoother");
+        let plan = engine.compile(&graph).unwrap();
+        let mut samples = vec![0.5; 6 * 1024];
+        samples.resize(16 * 1024, 0.0);
+        for _ in 0..3 {
+            plan.run(&[&samples], 1).unwrap();
+        }
+        let snapshot = engine.snapshot().unwrap();
+        let mine = snapshot.plans.last().expect("the plan should be listed");
+        let of = |name: &str| {
+            let node = mine.nodes.iter().find(|node| node.name == name).unwrap();
+            (node.frames, node.read_bytes, node.written_bytes)
+        };
+        let (all, live) = (48 * 4096, 18 * 4096);
+        assert_eq!([of("in"), of("gate"), of("out")], [(48, 0, all), (48, all, 0), (48, all, 0)]);
+        for name in ["smooth", "smoother"] {
+            let (frames, read, written) = of(name);
+            assert_eq!((frames, read), (18, live), "{name}");
+            // A filter writes what it measured, too: a few numbers for each frame.
+            assert!((live..live + 18 * 64).contains(&written), "{name}: {written}");
+        }
+        assert_eq!(mine.nodes[3].sources, ["smooth"]);
+        // Every filter's time is in a stage that names it.
+        let stage = |name: &str| mine.stages.iter().find(|stage| stage.nodes.iter().any(|node| node == name)).unwrap();
+        assert!(stage("smooth").time > Duration::ZERO && stage("smoother").time > Duration::ZERO);
+        let json = serde_json::to_string(&snapshot).unwrap();
+        let back: auricle::Snapshot = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), json);
+        let id = mine.id;
+        drop(plan);
+        assert!(engine.snapshot().unwrap().plans.iter().all(|plan| plan.id != id), "a plan that is gone is not listed");
+    }
 }

@@ -77,6 +77,10 @@ mod jobs;
 /// How large the next batch should be.
 mod hints;
 
+/// The dashboard: its controls, its pictures, its window.
+#[cfg(all(feature = "dashboard", feature = "cli"))]
+mod dashboard;
+
 /// The HTTP service.
 #[cfg(feature = "serve")]
 mod serve;

@@ -7,6 +7,9 @@ mod bench;
 
 mod config;
 
+#[cfg(feature = "dashboard")]
+mod dashboard;
+
 mod denoise;
 
 mod devices;
@@ -41,6 +44,7 @@ Examples:
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
   auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
+  auricle dashboard --demo                           a window on an engine at work
   auricle serve                                      hints, cleaning and metrics over HTTP, on this machine
   auricle devices                                    what can run here, and which one `auto` takes
   auricle bench qos                                  are urgent jobs on time while others fill the device
@@ -72,6 +76,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Watch an engine at work and steer it, in a window or as a picture of one.
+    #[cfg(feature = "dashboard")]
+    Dashboard(Box<dashboard::DashboardArguments>),
     /// Offer the engine over HTTP: hints for clients that size their batches, cleaning, live streams, metrics.
     #[cfg(feature = "serve")]
     Serve(Box<serve::ServeArguments>),
@@ -106,6 +113,11 @@ pub fn main() -> ExitCode {
         },
         Command::Bench(command) => bench::bench(&command),
         Command::Devices { json } => devices::devices(json),
+        #[cfg(feature = "dashboard")]
+        Command::Dashboard(arguments) => match dashboard::DashboardConfig::new(&arguments) {
+            Ok(config) => dashboard::dashboard(config),
+            Err(error) => return complain(&error, 2),
+        },
         #[cfg(feature = "serve")]
         Command::Serve(arguments) => match serve::ServeConfig::new(&arguments) {
             Ok(config) => serve::serve(config),

@@ -41,7 +41,7 @@ impl FromStr for DeviceChoice {
 }
 
 /// What kind of processor a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceKind {
     /// The CPU, through native code.
@@ -53,7 +53,7 @@ pub enum DeviceKind {
 }
 
 /// What is known about a device.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceInfo {
     /// Its name, as the driver gives it; `cpu` for the CPU.
     pub name: String,

@@ -119,7 +119,7 @@ impl PreparedPlan for CpuPlan {
             let mut worker = workers[index].lock().unwrap_or_else(PoisonError::into_inner);
             worker.chunk(&gating, chunk, span)
         })?;
-        output.add_stage_times(&self.stage_times(start.elapsed()));
+        output.ran(self.stage_times(start.elapsed()));
         Ok(())
     }
 

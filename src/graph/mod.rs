@@ -10,6 +10,7 @@ use crate::frame::FrameShape;
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{Measure, PhiResolvent};
 use crate::stage::gate::Gate;
+use crate::telemetry;
 
 pub(crate) use custom::gather_kernel;
 pub use custom::{CustomKernel, ParamWord};
@@ -102,6 +103,22 @@ impl Graph {
         let is_of_them = |node: &&Node| node.sources.first().is_some_and(|source| powers.contains(source));
         let outputs = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Output));
         outputs.filter(is_of_them).map(|node| node.name.clone()).collect()
+    }
+
+    /// Its nodes for whoever shows them: name, kind, what each reads, and for inputs the bytes of a frame.
+    pub(crate) fn outline(&self) -> Vec<(String, telemetry::NodeKind, Vec<String>, u64)> {
+        let outline = |node: &Node| {
+            let (kind, bytes) = match &node.kind {
+                NodeKind::Input(shape) => (telemetry::NodeKind::Input, (shape.floats() * size_of::<f32>()) as u64),
+                NodeKind::Gate(_) => (telemetry::NodeKind::Gate, 0),
+                NodeKind::Filter(_) => (telemetry::NodeKind::Filter, 0),
+                NodeKind::Denoise(_) => (telemetry::NodeKind::Denoise, 0),
+                NodeKind::Kernel(_) => (telemetry::NodeKind::Kernel, 0),
+                NodeKind::Output => (telemetry::NodeKind::Output, 0),
+            };
+            (node.name.clone(), kind, node.sources.clone(), bytes)
+        };
+        self.nodes.iter().map(outline).collect()
     }
 
     /// Whether it does the same: the same nodes by the same names, with the same settings. Kernels' closures can't be

@@ -50,6 +50,7 @@ use std::io;
 use canvas::{Align, Canvas, Rect, Rgb, TextStyle, Weight};
 pub use spectrogram::Spectrogram;
 use ticks::Unit;
+pub(crate) use viridis::viridis;
 
 /// What is written around the panels. An empty text is left out, one too long loses its middle.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,7 +183,7 @@ impl LevelRange {
 
     fn color(self, power: f32) -> Rgb {
         // The logarithm of an exact zero is minus infinity, which is the lowest colour too.
-        viridis::viridis((10.0 * power.log10() - self.low_db) / (self.high_db - self.low_db))
+        viridis((10.0 * power.log10() - self.low_db) / (self.high_db - self.low_db))
     }
 }
 
@@ -341,7 +342,7 @@ fn draw_color_bar(canvas: &mut Canvas, levels: LevelRange) {
     for row in 0..bar.height {
         let level = 1.0 - (row as f32 + 0.5) / bar.height as f32;
         let line = Rect { top: bar.top + row, height: 1, ..bar };
-        canvas.fill(line, viridis::viridis(level), 1.0);
+        canvas.fill(line, viridis(level), 1.0);
     }
     canvas.outline(bar, STROKE);
     let range = (f64::from(levels.low_db), f64::from(levels.high_db));

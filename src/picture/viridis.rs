@@ -6,7 +6,7 @@
 use super::canvas::Rgb;
 
 /// The colour for `level`, which is clamped to 0 (lowest) ..= 1 (highest).
-pub(super) fn viridis(level: f32) -> Rgb {
+pub(crate) fn viridis(level: f32) -> Rgb {
     #[expect(clippy::cast_possible_truncation, reason = "clamped to 0..=255 first")]
     let index = (level.clamp(0.0, 1.0) * 255.0).round() as usize;
     let [_, red, green, blue] = VIRIDIS[index].to_be_bytes();

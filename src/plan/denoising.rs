@@ -168,7 +168,7 @@ impl Denoising {
         let frame_floats = plan.inputs().first().map_or(1, |(_, shape)| shape.floats());
         let frames = inputs.first().map_or(0, |samples| samples.count(frame_floats)) / which.len().max(1);
         which.iter().for_each(|channel| self.pushed[*channel as usize] += frames as u64);
-        self.take_first(which)?;
+        self.take_first(plan, which)?;
         self.take_denoised(plan, which)
     }
 
@@ -189,7 +189,7 @@ impl Denoising {
         self.wake(plan)?;
         self.has_taken = true;
         first.finish(&plan.first, which, &mut self.first_output)?;
-        self.take_first(which)?;
+        self.take_first(plan, which)?;
         let start = Instant::now();
         self.stream.finish(which)?;
         self.times.push((self.step.node.clone(), start.elapsed()));
@@ -266,7 +266,7 @@ impl Denoising {
     }
 
     /// What the first recording gave goes to the denoiser, and to the outputs.
-    fn take_first(&mut self, which: &[u32]) -> Result<()> {
+    fn take_first(&mut self, plan: &Compiled, which: &[u32]) -> Result<()> {
         self.times.extend_from_slice(self.first_output.stage_times());
         self.states.push(which, self.first_output.states());
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.from == From::First) {
@@ -275,7 +275,9 @@ impl Denoising {
         let start = Instant::now();
         let frames = self.first_output.dense(&self.step.source).unwrap_or(&[]);
         self.stream.push(which, frames, self.first_output.states())?;
-        self.times.push((self.step.node.clone(), start.elapsed()));
+        let (took, frames) = (start.elapsed(), self.first_output.states().len());
+        plan.profile().denoised(&self.step.node, frames as u64, took);
+        self.times.push((self.step.node.clone(), took));
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use crate::simd::SimdLevel;
 use crate::stage::gate::ALWAYS_LOUD;
 use crate::telemetry::Counters;
 
+use super::Profile;
+
 /// A recording, ready to run.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -19,11 +21,30 @@ pub(super) struct Frames {
     report: CompileReport,
     device: Arc<dyn Device>,
     options: PlanOptions,
-    counters: Arc<Counters>,
+    telling: Telling,
     /// Live signals that count on it.
     keeper: Keeper,
     /// What can be run on and is not: one for each thread that ran it at the same time as others.
     idle: Mutex<Vec<Box<dyn PreparedPlan>>>,
+}
+
+/// Who is told what its runs did.
+#[derive(Debug)]
+pub(super) struct Telling {
+    pub(super) counters: Arc<Counters>,
+    pub(super) profile: Arc<Profile>,
+    /// Whether it is what follows a denoiser.
+    pub(super) is_then: bool,
+}
+
+impl Telling {
+    fn ran(&self, output: &RunOutput) {
+        let counts = output.part_counts();
+        if counts.total > 0 {
+            self.counters.ran(counts.total, counts.live, counts.faulty);
+            self.profile.ran(output.batch_times(), counts, self.is_then);
+        }
+    }
 }
 
 impl Frames {
@@ -31,7 +52,7 @@ impl Frames {
         device: &Arc<dyn Device>,
         recording: Recording,
         options: &PlanOptions,
-        counters: &Arc<Counters>,
+        telling: Telling,
     ) -> Result<Self> {
         let recording = Arc::new(recording);
         let mut prepared = device.prepare(Arc::clone(&recording), options)?;
@@ -39,8 +60,8 @@ impl Frames {
         prepared.keep_for(&keeper);
         let report = prepared.report().clone();
         let idle = Mutex::new(vec![prepared]);
-        let (device, options, counters) = (Arc::clone(device), options.clone(), Arc::clone(counters));
-        Ok(Self { recording, report, device, options, counters, keeper, idle })
+        let (device, options) = (Arc::clone(device), options.clone());
+        Ok(Self { recording, report, device, options, telling, keeper, idle })
     }
 
     pub(super) fn recording(&self) -> &Recording {
@@ -84,10 +105,7 @@ impl Frames {
         let mut one = self.take_idle()?;
         let run = one.run(batch, output).inspect_err(|_| output.clear());
         if run.is_ok() {
-            let counts = output.part_counts();
-            if counts.total > 0 {
-                self.counters.ran(counts.total, counts.live, counts.faulty);
-            }
+            self.telling.ran(output);
         }
         self.idle().push(one);
         run

@@ -11,6 +11,8 @@ mod denoising;
 
 mod frames;
 
+mod profile;
+
 mod queue;
 
 mod session;
@@ -32,7 +34,8 @@ use crate::telemetry::Counters;
 
 pub(crate) use self::channels::{ChannelState, Channels};
 pub(crate) use self::cost::CostModel;
-use self::frames::Frames;
+use self::frames::{Frames, Telling};
+pub(crate) use self::profile::Profile;
 pub use self::session::Session;
 
 /// A compiled graph, ready to run on its device. Clones share everything. Several threads may run one plan at once; a
@@ -51,6 +54,7 @@ struct Inner {
     main: Arc<Compiled>,
     /// For those of the levels, as they are asked for, and anew when a device was replaced.
     levels: PerQos<Mutex<Option<Arc<Compiled>>>>,
+    profile: Arc<Profile>,
 }
 
 /// A graph, compiled for one command queue.
@@ -68,17 +72,20 @@ pub(crate) struct Compiled {
     coherence_outputs: Vec<String>,
     /// How long pieces of jobs take.
     cost: CostModel,
+    profile: Arc<Profile>,
 }
 
 impl Plan {
     pub(crate) fn new(processor: &Arc<Processor>, graph: &Graph, options: &PlanOptions) -> Result<Self> {
-        let main = compile(processor, Qos::Default, graph, options)?;
+        let profile = Arc::new(Profile::new(graph, &graph.record()?));
+        let main = compile(processor, Qos::Default, graph, options, &profile)?;
         let inner = Inner {
             processor: Arc::clone(processor),
             graph: graph.clone(),
             options: options.clone(),
             main: Arc::new(main),
             levels: PerQos::default(),
+            profile,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -105,7 +112,7 @@ impl Plan {
         }
         // What was for a device that is gone need not stay while another is made.
         *level = None;
-        let compiled = Arc::new(compile(&inner.processor, qos, &inner.graph, &inner.options)?);
+        let compiled = Arc::new(compile(&inner.processor, qos, &inner.graph, &inner.options, &inner.profile)?);
         *level = Some(Arc::clone(&compiled));
         Ok(compiled)
     }
@@ -140,6 +147,11 @@ impl Plan {
     /// Whether it was compiled for this processor.
     pub(crate) fn is_of(&self, processor: &Arc<Processor>) -> bool {
         Arc::ptr_eq(&self.inner.processor, processor)
+    }
+
+    /// What its nodes have done.
+    pub(crate) fn profile(&self) -> &Arc<Profile> {
+        &self.inner.profile
     }
 
     /// The device that it runs on.
@@ -193,11 +205,17 @@ impl Plan {
 
 /// Compiles a graph for the command queue of a level: where the device turns out to be lost, for a new one, and then for
 /// the CPU. Where it fails otherwise, that may be the graph's own kernels.
-fn compile(processor: &Processor, qos: Qos, graph: &Graph, options: &PlanOptions) -> Result<Compiled> {
+fn compile(
+    processor: &Processor,
+    qos: Qos,
+    graph: &Graph,
+    options: &PlanOptions,
+    profile: &Arc<Profile>,
+) -> Result<Compiled> {
     let mut failures = 0;
     loop {
         let device = processor.device(qos)?;
-        match Compiled::new(&device, graph, options, processor.counters()) {
+        match Compiled::new(&device, graph, options, processor.counters(), profile) {
             Err(error @ Error::DeviceLost { .. })
                 if failures < 2 && processor.replace(qos, &device, &error, failures > 0) =>
             {
@@ -209,11 +227,25 @@ fn compile(processor: &Processor, qos: Qos, graph: &Graph, options: &PlanOptions
 }
 
 impl Compiled {
-    fn new(device: &Arc<dyn Device>, graph: &Graph, options: &PlanOptions, counters: &Arc<Counters>) -> Result<Self> {
+    fn new(
+        device: &Arc<dyn Device>,
+        graph: &Graph,
+        options: &PlanOptions,
+        counters: &Arc<Counters>,
+        profile: &Arc<Profile>,
+    ) -> Result<Self> {
         let start = Instant::now();
         let flow = graph.record()?;
-        let first = Frames::new(device, flow.first, options, counters)?;
-        let then = flow.then.map(|then| Frames::new(device, then, options, counters)).transpose()?;
+        let frames = |recording: Recording, is_then: bool| {
+            Frames::new(
+                device,
+                recording,
+                options,
+                Telling { counters: Arc::clone(counters), profile: Arc::clone(profile), is_then },
+            )
+        };
+        let first = frames(flow.first, false)?;
+        let then = flow.then.map(|then| frames(then, true)).transpose()?;
         let mut latency_frames = first.latency_frames() + then.as_ref().map_or(0, Frames::latency_frames);
         if let Some(step) = &flow.denoise {
             latency_frames += DenoiseStream::latency_frames(&step.denoise, step.shape.len())?;
@@ -234,6 +266,7 @@ impl Compiled {
             latency_frames,
             coherence_outputs: graph.coherence_outputs(),
             cost: CostModel::default(),
+            profile: Arc::clone(profile),
         })
     }
 
@@ -268,6 +301,10 @@ impl Compiled {
     /// piece must be all frames.
     pub(crate) fn gives_in_place(&self, channels: usize) -> bool {
         self.denoise.is_none() && (channels == 1 || self.latency_frames == 0)
+    }
+
+    pub(crate) fn profile(&self) -> &Profile {
+        &self.profile
     }
 
     pub(crate) fn cost(&self) -> &CostModel {

@@ -82,6 +82,8 @@ pub struct RunOutput {
     names: Vec<(String, usize)>,
     places: Vec<OutputMemory>,
     stage_times: Vec<(String, Duration)>,
+    /// Those of the last batch.
+    batch_times: Vec<(String, Duration)>,
     hop_times: Vec<Duration>,
 }
 
@@ -370,6 +372,17 @@ impl RunOutput {
             self.stage_times.clear();
         }
         times.iter().for_each(|(name, time)| add_time(&mut self.stage_times, name, *time));
+    }
+
+    /// What a device did, if it did it in this result: the times are its to keep.
+    pub(crate) fn ran(&mut self, times: Vec<(String, Duration)>) {
+        self.add_stage_times(&times);
+        self.batch_times = times;
+    }
+
+    /// What the last batch took, stage by stage.
+    pub(crate) fn batch_times(&self) -> &[(String, Duration)] {
+        &self.batch_times
     }
 }
 

@@ -197,6 +197,7 @@ impl Figures {
             qos: PerQos::from_fn(of),
             lanes: lanes.collect(),
             streams: Vec::new(),
+            plans: Vec::new(),
             work: WorkSnapshot::default(),
             compiled: CompiledSnapshot::default(),
             memory: None,

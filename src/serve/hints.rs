@@ -39,7 +39,7 @@ pub(super) struct Hint {
     reason: String,
     /// What keeps the suggestion from being larger.
     bound_by: BoundBy,
-    /// The level that would keep the target, with the action `shift_qos`.
+    /// The level that would do better, with the action `shift_qos`.
     shift_to: Option<Qos>,
     /// The level for data of the entropy that was given.
     entropy_qos: Option<Qos>,

@@ -93,7 +93,7 @@ struct Counters {
 
 impl From<StreamCounters> for Counters {
     fn from(counters: StreamCounters) -> Self {
-        let StreamCounters { pushed, popped, dropped, queued } = counters;
+        let StreamCounters { pushed, popped, dropped, queued, .. } = counters;
         Self { pushed, popped, dropped, queued }
     }
 }

@@ -13,4 +13,6 @@ pub struct StreamCounters {
     pub dropped: u64,
     /// What waits, the beginning of a frame included.
     pub queued: u64,
+    /// Frames of channels that the gate let through, or that met no gate; these are not floats.
+    pub sounded: u64,
 }

@@ -77,6 +77,7 @@ impl Home {
             shape: *shape,
             waiting: Mutex::new(Waiting { reader, popped: 0, dropped: 0 }),
             pushed: AtomicU64::new(0),
+            sounded: AtomicU64::new(0),
             end: AtomicU64::new(u64::MAX),
             is_finished: AtomicBool::new(false),
             is_paused: AtomicBool::new(false),

@@ -373,6 +373,9 @@ impl StreamInput {
         if self.shared.home_version.load(Ordering::Relaxed) != self.home.0 {
             self.home = self.shared.home();
         }
+        if self.sounded > 0 {
+            self.shared.sounded.fetch_add(self.sounded as u64, Ordering::Relaxed);
+        }
         // Silence makes no batch, but time goes on.
         self.home.1.has_more(self.sounded.max(1));
     }

@@ -139,6 +139,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Floats that were pushed, those of an incomplete frame included.
     pushed: AtomicU64,
+    /// Frames of channels in which the gate heard something.
+    sounded: AtomicU64,
     /// Floats until the end of the signal; `u64::MAX` as long as that is not known. Set before the last frame, which silence
     /// fills up, is there to be seen.
     end: AtomicU64,
@@ -233,6 +235,7 @@ impl Shared {
         // frame is popped with the silence that fills it up.
         let pushed = self.pushed.load(Ordering::Acquire);
         let popped = popped.min(pushed - dropped);
-        StreamCounters { pushed, popped, dropped, queued: pushed - popped - dropped }
+        let sounded = self.sounded.load(Ordering::Relaxed);
+        StreamCounters { pushed, popped, dropped, queued: pushed - popped - dropped, sounded }
     }
 }

@@ -198,7 +198,7 @@ impl PreparedPlan for GpuPlan {
             self.buckets.iter().for_each(Bucket::forget);
         }
         run?;
-        output.add_stage_times(&self.stage_times());
+        output.ran(self.stage_times());
         Ok(())
     }
 

@@ -1,0 +1,183 @@
+//! Feeding streams in real time, and listening to what goes in and what comes out.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::desk::{Shared, lock};
+use super::ear::{Ear, Loudness};
+use super::sound::Player;
+use crate::error::{Error, Result};
+use crate::format::SignalSpec;
+use crate::frame::Domain;
+use crate::qos::Qos;
+use crate::stream::{StreamControl, StreamCounters, StreamInput, StreamOutput};
+
+/// How often samples are pushed.
+const FEED_EVERY: Duration = Duration::from_millis(20);
+/// What is due for longer than that, because the machine stood still, is left out.
+const MOST_DUE_S: f64 = 0.25;
+/// Floats that are pulled at once.
+const PULL_FLOATS: usize = 1 << 14;
+
+/// A stream, and where its samples come from.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) id: u64,
+    pub(super) name: String,
+    player: Player,
+    input: StreamInput,
+    control: StreamControl,
+    /// The last one is that of the input; what is left in those before it comes first.
+    outputs: VecDeque<StreamOutput>,
+    /// What earlier streams of this feed dropped.
+    dropped: u64,
+    /// Sample times that are due and were not pushed, as far as they are not whole.
+    due: f64,
+    before: Loudness,
+    after: Loudness,
+    sounded: u64,
+    error: Option<String>,
+}
+
+/// One stream at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct FeedFigures {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) qos: Qos,
+    pub(super) rate_hz: f64,
+    pub(super) channels: usize,
+    pub(super) counters: StreamCounters,
+    pub(super) dropped: u64,
+    /// Peak and root mean square in dBFS, going in and coming out; none where nothing did.
+    pub(super) before: Option<(f32, f32)>,
+    pub(super) after: Option<(f32, f32)>,
+    /// Whether the gate has let something through since the last look.
+    pub(super) is_open: bool,
+    pub(super) error: Option<String>,
+}
+
+impl Feed {
+    pub(super) fn new(id: u64, name: String, player: Player, (input, output): (StreamInput, StreamOutput)) -> Self {
+        let control = input.control();
+        let (before, after, error) = Default::default();
+        let outputs = VecDeque::from([output]);
+        Self { id, name, player, input, control, outputs, dropped: 0, due: 0.0, before, after, sounded: 0, error }
+    }
+
+    pub(super) fn control(&self) -> StreamControl {
+        self.control.clone()
+    }
+
+    pub(super) fn qos(&self) -> Qos {
+        self.control.qos()
+    }
+
+    pub(super) fn spec(&self) -> SignalSpec {
+        self.player.spec()
+    }
+
+    pub(super) fn rate_hz(&self) -> f64 {
+        self.player.rate_hz()
+    }
+
+    pub(super) fn domain(&self) -> Domain {
+        self.player.domain()
+    }
+
+    /// Pushes into another stream from here on. What went into the one before it still comes out, first.
+    pub(super) fn go_on_with(&mut self, (input, output): (StreamInput, StreamOutput)) {
+        self.input.finish();
+        self.dropped += self.control.counters().dropped;
+        self.control = input.control();
+        self.input = input;
+        self.outputs.push_back(output);
+        (self.sounded, self.error) = (0, None);
+    }
+
+    /// What it was since the last look.
+    pub(super) fn figures(&mut self) -> FeedFigures {
+        let counters = self.control.counters();
+        let is_open = counters.sounded > std::mem::replace(&mut self.sounded, counters.sounded);
+        FeedFigures {
+            id: self.id,
+            name: self.name.clone(),
+            qos: self.qos(),
+            rate_hz: self.rate_hz(),
+            channels: self.player.channels(),
+            counters,
+            dropped: self.dropped + counters.dropped,
+            before: self.before.take(),
+            after: self.after.take(),
+            is_open,
+            error: self.error.clone(),
+        }
+    }
+
+    /// Pushes what is due after `seconds`, and takes what has come out.
+    fn turn(&mut self, seconds: f64, mut ear: Option<(&mut Ear, usize)>, room: &mut Vec<f32>) -> Result<()> {
+        let (rate_hz, channels) = (self.rate_hz(), self.player.channels());
+        self.due = (self.due + seconds * rate_hz).min(MOST_DUE_S * rate_hz);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and bounded")]
+        let times = self.due as usize;
+        self.due -= times as f64;
+        room.clear();
+        room.resize(times * channels * self.domain().floats_per_sample(), 0.0);
+        if times > 0 {
+            self.player.play(room)?;
+            self.before.hear(room);
+            if let Some((ear, channel)) = &mut ear {
+                ear.before.hear(room, channels, *channel);
+            }
+            self.input.push(room)?;
+        }
+        room.resize(PULL_FLOATS, 0.0);
+        while let Some(output) = self.outputs.front_mut() {
+            let count = match output.pull(room) {
+                // An engine that was shut down has told so itself.
+                Err(_) if self.outputs.len() > 1 => 0,
+                pulled => pulled?,
+            };
+            self.after.hear(&room[..count]);
+            if let Some((ear, channel)) = &mut ear {
+                ear.after.hear(&room[..count], channels, *channel);
+            }
+            if count > 0 {
+                continue;
+            }
+            let is_last = self.outputs.len() == 1;
+            if is_last || !self.outputs.front().is_some_and(StreamOutput::is_finished) {
+                break;
+            }
+            self.outputs.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Feeds all streams until the dashboard ends.
+pub(super) fn feed(shared: &Shared) {
+    let mut last = Instant::now();
+    let mut room = Vec::new();
+    while !shared.quits() {
+        let now = Instant::now();
+        let seconds = if shared.is_fed.load(Ordering::Relaxed) { (now - last).as_secs_f64() } else { 0.0 };
+        last = now;
+        let mut feeds = lock(&shared.feeds);
+        for feed in feeds.iter_mut().filter(|feed| feed.error.is_none()) {
+            let mut listening = lock(&shared.ear);
+            let channel = listening.channel.min(feed.player.channels() - 1);
+            let heard = listening.stream == feed.id;
+            let ear = listening.ear.as_mut().filter(|_| heard).map(|ear| (ear, channel));
+            match feed.turn(seconds, ear, &mut room) {
+                Ok(()) => {}
+                // The engine is being restarted: another stream comes.
+                Err(Error::ShutDown { .. }) => {}
+                Err(error) => feed.error = Some(error.to_string()),
+            }
+        }
+        drop(feeds);
+        std::thread::sleep(FEED_EVERY.saturating_sub(now.elapsed()));
+    }
+}
