@@ -63,16 +63,26 @@ pub(super) struct DashboardArguments {
     device: String,
 
     /// The level of service of the recordings.
-    #[arg(long, default_value = "default", value_name = "high|default|low")]
+    #[arg(long, default_value = "default", value_name = "high|default|low", conflicts_with = "connect")]
     qos: String,
 
     /// The gate's threshold: a level such as -60dB or 0.001, or off.
-    #[arg(long, default_value = "-60dB", value_name = "LEVEL|off", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        default_value = "-60dB",
+        value_name = "LEVEL|off",
+        allow_hyphen_values = true,
+        conflicts_with = "connect"
+    )]
     gate: String,
 
     /// The denoiser: builtin, off, or a model file.
-    #[arg(long, default_value = "builtin", value_name = "builtin|off|FILE")]
+    #[arg(long, default_value = "builtin", value_name = "builtin|off|FILE", conflicts_with = "connect")]
     denoise: String,
+
+    /// Background jobs at the lowest level: the percentage of its time in which a client of them is at work. 25 with --demo.
+    #[arg(long, value_name = "PERCENT", conflicts_with = "connect")]
+    background: Option<f32>,
 
     /// Width and height in points, 1024x640 to 16384x16384.
     #[arg(long, default_value = "1280x800", value_name = "WIDTHxHEIGHT")]
@@ -118,6 +128,12 @@ impl DashboardConfig {
                 bail!("{} does not exist; check the spelling and the folder", input.display());
             }
             options.streams.push((Sound::File(input.clone()), qos));
+        }
+        if let Some(percent) = arguments.background {
+            if !(0.0..=100.0).contains(&percent) {
+                bail!("--background {percent}: 0 to 100 percent are allowed");
+            }
+            options.background.low = percent / 100.0;
         }
         options.settings = settings(arguments)?;
         options.engine.device = device;

@@ -64,8 +64,8 @@ pub struct Dashboard {
     /// The plan that the graph is of; that which takes most time, unless chosen.
     pub(super) plan: Option<u64>,
     pub(super) draft: Draft,
-    /// Settings that were asked for and are not there yet.
-    pub(super) asked: Option<Settings>,
+    /// The settings that were asked for last, and the number of that wish.
+    pub(super) asked: (Settings, u64),
     pub(super) waterfall: Option<Waterfall>,
     pub(super) shows_help: bool,
     /// What was done last, and when; pictures are written elsewhere.
@@ -107,7 +107,7 @@ impl Dashboard {
             lower: Lower::Batch,
             plan: None,
             draft: Draft::default(),
-            asked: None,
+            asked: (Settings::default(), 0),
             waterfall: None,
             shows_help: false,
             message: Arc::default(),
@@ -150,7 +150,8 @@ impl Dashboard {
     pub fn ui(&mut self, ui: &mut Ui) {
         let shared = Arc::clone(self.shared());
         match self.frozen.take() {
-            Some(frozen) => {
+            Some(mut frozen) => {
+                frozen.follow(&shared.figures());
                 self.draw(ui, &frozen);
                 if self.wants_pause {
                     self.frozen = Some(frozen);
@@ -255,11 +256,15 @@ impl Dashboard {
             ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                 ui.label(small("Space pause   W waterfall   G graph   T theme   F1 help".to_owned(), tokens.subdued));
                 ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                    let health = figures.history.last.as_ref().and_then(|snapshot| snapshot.health.reason.clone());
                     let (text, colour) = match (problem, &figures.doing, message) {
                         (Some((_, problem)), _, _) => (problem, tokens.error),
                         (None, Some(doing), _) => (format!("{doing} ..."), tokens.warning),
                         (None, None, Some((_, message))) => (message, tokens.text),
-                        (None, None, None) => ("ready".to_owned(), tokens.subdued),
+                        (None, None, None) => match health {
+                            Some(reason) => (reason, tokens.warning),
+                            None => ("ready".to_owned(), tokens.subdued),
+                        },
                     };
                     ui.add(egui::Label::new(small(text.clone(), colour)).truncate()).on_hover_text(text);
                 });
@@ -272,8 +277,17 @@ impl Dashboard {
         if context.text_edit_focused() {
             return;
         }
-        let pressed = |key: Key| context.input(|input| input.key_pressed(key) && !input.modifiers.command);
-        if pressed(Key::Space) {
+        // Once, however long it is held.
+        let is_press = |event: &egui::Event, wanted: Key| match event {
+            egui::Event::Key { key, pressed: true, repeat: false, modifiers, .. } => {
+                *key == wanted && !modifiers.command
+            }
+            _ => false,
+        };
+        let pressed = |key: Key| context.input(|input| input.events.iter().any(|event| is_press(event, key)));
+        // What has the focus may want these for itself.
+        let is_free = context.memory(|memory| memory.focused().is_none());
+        if is_free && pressed(Key::Space) {
             self.toggle_pause();
         }
         if pressed(Key::S) && self.is_local() {
@@ -293,8 +307,7 @@ impl Dashboard {
                 self.view.zoom(factor, 1.0);
             }
         }
-        // What has the focus may want the arrows for itself.
-        if context.memory(|memory| memory.focused().is_none()) {
+        if is_free {
             for (key, step) in [(Key::ArrowLeft, 0.25), (Key::ArrowRight, -0.25)] {
                 if pressed(key) {
                     self.view.pan(step * self.view.span_s);

@@ -10,7 +10,7 @@
 //! The window only ever takes short locks, so nothing that an engine or a driver does can freeze it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -75,10 +75,14 @@ impl Default for Settings {
 /// What is asked of a local engine.
 #[derive(Clone, Debug)]
 pub(super) enum Command {
-    Open { sound: Sound, qos: Qos },
+    Open {
+        sound: Sound,
+        qos: Qos,
+    },
     Close(u64),
     Move(u64, Qos),
-    Set(Settings),
+    /// With a number, by which the window knows what has been done.
+    Set(Settings, u64),
     Restart(DeviceChoice),
 }
 
@@ -103,12 +107,30 @@ pub(super) struct Figures {
     pub(super) devices: Vec<DeviceInfo>,
     pub(super) history: History,
     pub(super) streams: Vec<FeedFigures>,
-    /// What runs, once it does.
+    /// What runs, and the number of the last wish that was granted or refused.
     pub(super) settings: Settings,
+    pub(super) settled: u64,
+    /// Floats that streams dropped, those that are closed included.
+    pub(super) dropped: u64,
     /// What takes a while just now.
     pub(super) doing: Option<String>,
     /// What did not work, and when.
     pub(super) problem: Option<(f64, String)>,
+}
+
+impl Figures {
+    /// Takes over all but the history: what can be done to an engine depends on how it is now, also in a view that is held.
+    pub(super) fn follow(&mut self, now: &Self) {
+        let Self { state, device, devices, history: _, streams, settings, settled, dropped, doing, problem } = now;
+        self.state.clone_from(state);
+        self.device.clone_from(device);
+        self.devices.clone_from(devices);
+        self.streams.clone_from(streams);
+        self.settings.clone_from(settings);
+        (self.settled, self.dropped) = (*settled, *dropped);
+        self.doing.clone_from(doing);
+        self.problem.clone_from(problem);
+    }
 }
 
 /// What the threads and the window share.
@@ -123,6 +145,8 @@ pub(super) struct Shared {
     pub(super) targets: Mutex<PerQos<Duration>>,
     /// Whether streams are fed.
     pub(super) is_fed: AtomicBool,
+    /// Floats that streams dropped which are closed.
+    dropped_before: AtomicU64,
     quits: AtomicBool,
 }
 
@@ -148,6 +172,8 @@ impl Shared {
                 history: History::default(),
                 streams: Vec::new(),
                 settings: Settings::default(),
+                settled: 0,
+                dropped: 0,
                 doing: None,
                 problem: None,
             }),
@@ -156,6 +182,7 @@ impl Shared {
             load: Mutex::default(),
             targets: Mutex::new(PerQos::from_fn(|qos| Duration::from_millis(targets[qos]))),
             is_fed: AtomicBool::new(true),
+            dropped_before: AtomicU64::new(0),
             quits: AtomicBool::new(false),
         })
     }
@@ -231,6 +258,7 @@ impl Desk {
             settings,
             models: Vec::new(),
             plans: Vec::new(),
+            later: Vec::new(),
             next_id: 1,
         };
         let mut desk = Self {
@@ -257,6 +285,8 @@ impl Desk {
         let mut desk =
             Self { shared: Arc::clone(&shared), commands: None, engine: Arc::default(), threads: Vec::new() };
         desk.start("dashboard.remote", move || look(&shared))?;
+        // It may be waiting for an answer, for which nobody should have to wait who closes the window.
+        desk.threads.clear();
         Ok(desk)
     }
 
@@ -316,9 +346,13 @@ fn watch(shared: &Shared, engine: &Mutex<Option<Running>>) {
             }
             match engine.snapshot() {
                 Ok(snapshot) => {
-                    let streams = lock(&shared.feeds).iter_mut().map(Feed::figures).collect();
+                    // Before anything is waited for.
+                    let now_s = shared.now_s();
+                    let streams: Vec<FeedFigures> = lock(&shared.feeds).iter_mut().map(Feed::figures).collect();
+                    let dropped: u64 = streams.iter().map(|stream| stream.dropped).sum();
                     let mut figures = shared.figures();
-                    figures.history.add(shared.now_s(), snapshot, hints.as_ref());
+                    figures.history.add(now_s, snapshot, hints.as_ref());
+                    figures.dropped = dropped + shared.dropped_before.load(Ordering::Relaxed);
                     figures.streams = streams;
                 }
                 Err(error) => shared.complain("looking at the engine", &error),
@@ -348,6 +382,8 @@ struct Operator {
     models: Vec<(PathBuf, Arc<Model>)>,
     /// For each kind of signal: its rate as bits.
     plans: Vec<((u64, Domain), Plan)>,
+    /// Streams that were asked for while there was no engine.
+    later: Vec<(Sound, Qos)>,
     next_id: u64,
 }
 
@@ -365,18 +401,18 @@ impl Operator {
                 None => orders.recv_timeout(Duration::from_millis(100)),
             };
             match order {
-                Ok(Command::Set(mut settings)) => {
+                Ok(Command::Set(mut settings, mut number)) => {
                     // Of a slider that is being moved, only the last place counts.
                     for next in orders.try_iter() {
                         match next {
-                            Command::Set(newer) => settings = newer,
+                            Command::Set(newer, later) => (settings, number) = (newer, later),
                             other => {
                                 waiting = Some(other);
                                 break;
                             }
                         }
                     }
-                    self.set(settings);
+                    self.set(settings, number);
                 }
                 Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -392,6 +428,7 @@ impl Operator {
 
     fn obey(&mut self, order: Command) {
         match order {
+            Command::Open { sound, qos } if lock(&self.engine).is_none() => self.later.push((sound, qos)),
             Command::Open { sound, qos } => {
                 self.doing(format!("opening {}", sound.name()));
                 if let Err(error) = self.open(&sound, qos) {
@@ -400,6 +437,8 @@ impl Operator {
             }
             Command::Close(id) => {
                 let mut feeds = lock(&self.shared.feeds);
+                let dropped: u64 = feeds.iter().filter(|feed| feed.id == id).map(Feed::dropped).sum();
+                self.shared.dropped_before.fetch_add(dropped, Ordering::Relaxed);
                 feeds.retain(|feed| feed.id != id);
                 let first = feeds.first().map(|feed| feed.id);
                 drop(feeds);
@@ -410,7 +449,7 @@ impl Operator {
             }
             Command::Move(id, qos) => self.move_to(id, qos),
             Command::Restart(device) => self.restart(device),
-            Command::Set(settings) => self.set(settings),
+            Command::Set(settings, number) => self.set(settings, number),
         }
         self.shared.figures().doing = None;
     }
@@ -423,6 +462,7 @@ impl Operator {
         {
             let mut figures = self.shared.figures();
             (figures.state, figures.device) = (State::Starting, None);
+            figures.history.begin_anew();
         }
         self.plans.clear();
         match self.opened() {
@@ -532,24 +572,26 @@ impl Operator {
     }
 
     /// Compiles for the new settings, and lets every stream go on with them; where that does not work, all stays as it was.
-    fn set(&mut self, settings: Settings) {
+    fn set(&mut self, settings: Settings, number: u64) {
         if settings == self.settings {
+            self.shared.figures().settled = number;
             return;
         }
         self.doing("compiling".to_owned());
         let old = (std::mem::replace(&mut self.settings, settings), std::mem::take(&mut self.plans));
-        match self.reopen() {
+        match self.reopen(false) {
             Ok(()) => self.shared.figures().settings = self.settings.clone(),
             Err(error) => {
                 (self.settings, self.plans) = old;
                 self.shared.complain("the settings were not changed", &error);
             }
         }
-        self.shared.figures().doing = None;
+        let mut figures = self.shared.figures();
+        (figures.doing, figures.settled) = (None, number);
     }
 
-    /// Gives every feed a new stream, with what runs on it now.
-    fn reopen(&mut self) -> Result<()> {
+    /// Gives every feed a new stream, with what runs on it now. Where the old engine is gone, so is what was in its streams.
+    fn reopen(&mut self, is_other_engine: bool) -> Result<()> {
         let engine = self.running()?;
         let speech = Sound::Speech.open()?.spec();
         let plan = self.plan(&engine, &speech)?;
@@ -563,7 +605,7 @@ impl Operator {
         }
         for (id, stream) in streams {
             if let Some(feed) = lock(&self.shared.feeds).iter_mut().find(|feed| feed.id == id) {
-                feed.go_on_with(stream.split());
+                feed.go_on_with(stream.split(), is_other_engine);
             }
         }
         *lock(&self.engine) = Some(Running { engine, plan, has_filter: self.settings.filter.is_some() });
@@ -578,11 +620,20 @@ impl Operator {
         }
         self.options.device = device;
         self.open_engine();
-        if lock(&self.engine).is_some()
-            && let Err(error) = self.reopen()
-        {
+        if lock(&self.engine).is_none() {
+            return;
+        }
+        if let Err(error) = self.reopen(true) {
             self.shared.complain("the streams were not opened again", &error);
         }
+        for (sound, qos) in std::mem::take(&mut self.later) {
+            self.obey(Command::Open { sound, qos });
+        }
+        let (stream, channel) = {
+            let listening = lock(&self.shared.ear);
+            (listening.stream, listening.channel)
+        };
+        self.shared.listen_to(stream, channel);
     }
 }
 

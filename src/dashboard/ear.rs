@@ -31,12 +31,22 @@ pub(super) struct Ear {
     pub(super) domain: Domain,
     pub(super) before: Rows,
     pub(super) after: Rows,
+    /// Floats that come out and went in before this began to listen; none before it has.
+    pub(super) skip: Option<u64>,
 }
 
 impl Ear {
     pub(super) fn new(rate_hz: f64, domain: Domain) -> Self {
         let rows = || Rows::new(rate_hz, domain);
-        Self { rate_hz, domain, before: rows(), after: rows() }
+        Self { rate_hz, domain, before: rows(), after: rows(), skip: None }
+    }
+
+    /// How many of the next floats that come out are to be passed over.
+    pub(super) fn skipped(&mut self, count: usize) -> usize {
+        let left = self.skip.get_or_insert(0);
+        let skipped = usize::try_from(*left).unwrap_or(count).min(count);
+        *left -= skipped as u64;
+        skipped
     }
 
     /// Rows that both sides have, counted from the first one.

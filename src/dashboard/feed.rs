@@ -34,6 +34,8 @@ pub(super) struct Feed {
     dropped: u64,
     /// Sample times that are due and were not pushed, as far as they are not whole.
     due: f64,
+    /// Floats that went in and have not come out.
+    in_flight: u64,
     before: Loudness,
     after: Loudness,
     sounded: u64,
@@ -63,7 +65,21 @@ impl Feed {
         let control = input.control();
         let (before, after, error) = Default::default();
         let outputs = VecDeque::from([output]);
-        Self { id, name, player, input, control, outputs, dropped: 0, due: 0.0, before, after, sounded: 0, error }
+        Self {
+            id,
+            name,
+            player,
+            input,
+            control,
+            outputs,
+            dropped: 0,
+            due: 0.0,
+            in_flight: 0,
+            before,
+            after,
+            sounded: 0,
+            error,
+        }
     }
 
     pub(super) fn control(&self) -> StreamControl {
@@ -87,13 +103,23 @@ impl Feed {
     }
 
     /// Pushes into another stream from here on. What went into the one before it still comes out, first.
-    pub(super) fn go_on_with(&mut self, (input, output): (StreamInput, StreamOutput)) {
+    /// Where its engine is gone, there is nothing more to come.
+    pub(super) fn go_on_with(&mut self, (input, output): (StreamInput, StreamOutput), is_other_engine: bool) {
+        if is_other_engine {
+            self.outputs.clear();
+            self.in_flight = 0;
+        }
         self.input.finish();
         self.dropped += self.control.counters().dropped;
         self.control = input.control();
         self.input = input;
         self.outputs.push_back(output);
         (self.sounded, self.error) = (0, None);
+    }
+
+    /// What it dropped so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped + self.control.counters().dropped
     }
 
     /// What it was since the last look.
@@ -107,7 +133,7 @@ impl Feed {
             rate_hz: self.rate_hz(),
             channels: self.player.channels(),
             counters,
-            dropped: self.dropped + counters.dropped,
+            dropped: self.dropped(),
             before: self.before.take(),
             after: self.after.take(),
             is_open,
@@ -124,24 +150,33 @@ impl Feed {
         self.due -= times as f64;
         room.clear();
         room.resize(times * channels * self.domain().floats_per_sample(), 0.0);
+        if let Some((ear, _)) = &mut ear {
+            // What comes out first went in before anybody listened.
+            ear.skip.get_or_insert(self.in_flight);
+        }
         if times > 0 {
             self.player.play(room)?;
+            self.input.push(room)?;
+            self.in_flight += room.len() as u64;
             self.before.hear(room);
             if let Some((ear, channel)) = &mut ear {
                 ear.before.hear(room, channels, *channel);
             }
-            self.input.push(room)?;
         }
-        room.resize(PULL_FLOATS, 0.0);
+        // Whole sample times, so that channels are told apart.
+        let per_time = channels * self.domain().floats_per_sample();
+        room.resize((PULL_FLOATS / per_time).max(1) * per_time, 0.0);
         while let Some(output) = self.outputs.front_mut() {
             let count = match output.pull(room) {
                 // An engine that was shut down has told so itself.
                 Err(_) if self.outputs.len() > 1 => 0,
                 pulled => pulled?,
             };
+            self.in_flight = self.in_flight.saturating_sub(count as u64);
             self.after.hear(&room[..count]);
             if let Some((ear, channel)) = &mut ear {
-                ear.after.hear(&room[..count], channels, *channel);
+                let skipped = ear.skipped(count);
+                ear.after.hear(&room[skipped..count], channels, *channel);
             }
             if count > 0 {
                 continue;

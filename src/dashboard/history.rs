@@ -59,7 +59,7 @@ impl Times {
     }
 }
 
-/// How many frames the next job of a level should have, and why.
+/// How many frames the next job of a level should have, and why; 0 where nobody said.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suggestion {
     pub(super) frames: usize,
@@ -124,9 +124,8 @@ impl History {
         let uptime_s = snapshot.uptime.as_secs_f64();
         let is_new = self.last.as_ref().is_none_or(|last| snapshot.uptime < last.uptime);
         if is_new {
-            // Another engine: its counters and its clock begin anew.
-            (self.last, self.offset_s) = (None, at_s - uptime_s);
-            self.before.clear();
+            self.begin_anew();
+            self.offset_s = at_s - uptime_s;
         }
         let point = self.point(at_s, &snapshot, hints);
         if let Some(hints) = hints {
@@ -144,8 +143,15 @@ impl History {
         (self.last, self.last_s) = (Some(snapshot), at_s);
     }
 
+    /// Another engine comes: its counters and its clock begin anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.last = None;
+        self.before.clear();
+    }
+
     fn point(&self, at_s: f64, now: &Snapshot, hints: Option<&PerQos<Suggestion>>) -> Point {
-        let since = self.last.as_ref().map(|last| (last, at_s - self.last_s));
+        // By the engine's clock: when its answer came depends on who else was busy.
+        let since = self.last.as_ref().map(|last| (last, (now.uptime - last.uptime).as_secs_f64()));
         let frames = |last: &Snapshot| (now.work.frames - last.work.frames.min(now.work.frames)) as f64;
         let live = |last: &Snapshot| (now.work.live - last.work.live.min(now.work.live)) as f64;
         let level = |qos: Qos| {
@@ -154,7 +160,7 @@ impl History {
                 total: Times::of(of.total),
                 queue: Times::of(of.queue),
                 compute: Times::of(of.compute),
-                batch: hints.and_then(|hints| u32::try_from(hints[qos].frames).ok()),
+                batch: hints.and_then(|hints| u32::try_from(hints[qos].frames).ok()).filter(|frames| *frames > 0),
                 coherence: of.coherence,
                 waiting: of.waiting,
             }
@@ -171,7 +177,7 @@ impl History {
     }
 
     fn note_changes(&mut self, at_s: f64, hints: &PerQos<Suggestion>) {
-        for (qos, hint) in hints.iter() {
+        for (qos, hint) in hints.iter().filter(|(_, hint)| hint.frames > 0) {
             let last = self.changes.iter().rev().find(|change| change.qos == qos);
             if last.is_none_or(|last| last.frames != hint.frames) {
                 let (frames, reason) = (hint.frames, hint.reason.clone());

@@ -67,23 +67,23 @@ impl Remote {
         let mut hints = None;
         let mut turn = 0;
         while !shared.quits() {
-            if turn % HINTS_EVERY == 0 {
-                let targets = *super::desk::lock(&shared.targets);
-                hints = Some(PerQos::from_fn(|qos| self.hint(qos, targets[qos]).unwrap_or_default()));
-            }
             match self.get::<Answer>("/v1/snapshot?spans=true") {
                 Ok(Answer { device, snapshot }) => {
                     let now_s = shared.now_s();
+                    if turn % HINTS_EVERY == 0 {
+                        let targets = *super::desk::lock(&shared.targets);
+                        hints = Some(PerQos::from_fn(|qos| self.hint(qos, targets[qos]).unwrap_or_default()));
+                    }
                     let mut figures = shared.figures();
                     figures.history.add(now_s, snapshot, hints.as_ref());
                     (figures.state, figures.device) = (State::Running, Some(device));
+                    turn += 1;
                 }
                 Err(error) => {
                     let next = format!("Start `auricle serve` there, or check the address. Trying {} again.", self.url);
                     shared.figures().state = State::Failed { error, next };
                 }
             }
-            turn += 1;
             shared.rest(LOOK_EVERY);
         }
     }

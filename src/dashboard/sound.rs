@@ -102,9 +102,14 @@ impl Player {
 
     /// Fills all of `samples`, which are whole sample times.
     pub(super) fn play(&mut self, samples: &mut [f32]) -> Result<()> {
-        let Some(mut source) = self.source.take() else {
+        if matches!(self.sound, Sound::Tones | Sound::Noise) {
             self.made.make(self.sound == Sound::Tones, samples);
             return Ok(());
+        }
+        // After an error there is none: it may be there again.
+        let mut source = match self.source.take() {
+            Some(source) => source,
+            None => self.sound.source()?,
         };
         let mut at = 0;
         while at < samples.len() {

@@ -15,6 +15,7 @@ use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
 use crate::qos::Qos;
 use crate::stage::filter::FilterMode;
+use crate::{DeviceChoice, DeviceInfo, DeviceKind};
 
 /// What the controls say, before it is done.
 #[derive(Clone, Debug)]
@@ -186,8 +187,10 @@ impl Dashboard {
 
     fn stages(&mut self, ui: &mut Ui, figures: &Figures, tokens: &Tokens) {
         heading(ui, tokens, "STAGES, OF ALL STREAMS");
-        let mut settings = self.draft.settings.clone().unwrap_or_else(|| figures.settings.clone());
-        let before = settings.clone();
+        // What is being moved, else what was asked for and is not done yet, else what runs.
+        let asked = || (self.asked.1 > figures.settled).then(|| self.asked.0.clone());
+        let before = self.draft.settings.clone().or_else(asked).unwrap_or_else(|| figures.settings.clone());
+        let mut settings = before.clone();
         let mut is_moving = false;
         let mut gate_db = settings.gate_db.unwrap_or(-60.0);
         let mut has_gate = settings.gate_db.is_some();
@@ -247,31 +250,12 @@ impl Dashboard {
         let strength = f64::from(settings.strength);
         response.widget_info(|| egui::WidgetInfo::slider(true, strength, "Denoiser strength"));
         is_moving |= response.dragged();
-        self.settle(settings, &before, is_moving, figures);
-    }
-
-    /// Compiles once a slider is let go, not at each place that it passes.
-    fn settle(&mut self, settings: Settings, before: &Settings, is_moving: bool, figures: &Figures) {
-        if settings != *before {
-            self.draft.settings = Some(settings.clone());
-        }
         if is_moving {
-            return;
-        }
-        if let Some(wanted) = self.draft.settings.take()
-            && wanted != figures.settings
-            && self.asked.as_ref() != Some(&wanted)
-        {
-            self.asked = Some(wanted.clone());
-            self.send(Command::Set(wanted));
-        }
-        // While it is being compiled, what was asked for is what the controls show.
-        match &self.asked {
-            Some(asked) if figures.doing.is_some() && *asked != figures.settings => {
-                self.draft.settings = self.asked.clone();
-            }
-            _ if figures.doing.is_none() => self.asked = None,
-            _ => {}
+            // It is compiled once a slider is let go, not at each place that it passes.
+            self.draft.settings = Some(settings);
+        } else if self.draft.settings.take().is_some() || settings != before {
+            self.asked = (settings.clone(), self.asked.1 + 1);
+            self.send(Command::Set(settings, self.asked.1));
         }
     }
 
@@ -326,30 +310,26 @@ impl Dashboard {
         let response = chosen.show_ui(ui, |ui| {
             for device in &figures.devices {
                 let about = format!("{} ({})", device.name, device.backend);
-                if ui.selectable_label(device.name == now, about).clicked() {
-                    wanted = Some(device.name.clone());
+                if ui.selectable_label(Some(device) == figures.device.as_ref(), about).clicked() {
+                    wanted = Some(choice_of(device));
                 }
             }
         });
         response.response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Device"));
-        if ui
-            .button("Restart engine")
-            .on_hover_text("opens the device anew; streams go on from the beginning")
-            .clicked()
-        {
-            wanted = Some(now.to_owned());
+        if ui.button("Restart engine").on_hover_text("opens the device anew; streams go on").clicked() {
+            wanted = Some(figures.device.as_ref().map_or(DeviceChoice::Auto, choice_of));
         }
-        if let Some(name) = wanted {
-            let device = if name == "none" { crate::DeviceChoice::Auto } else { parsed(&name) };
+        if let Some(device) = wanted {
             self.send(Command::Restart(device));
         }
     }
 }
 
-fn parsed(name: &str) -> crate::DeviceChoice {
-    match name.parse() {
-        Ok(choice) => choice,
-        Err(never) => match never {},
+/// This one, also where another interface to the same adapter has the same name.
+fn choice_of(device: &DeviceInfo) -> DeviceChoice {
+    match device.kind {
+        DeviceKind::Cpu => DeviceChoice::Cpu,
+        _ => DeviceChoice::Named(format!("{} {} {}", device.name, device.driver, device.backend)),
     }
 }
 

@@ -24,11 +24,14 @@ impl Dashboard {
                 ui.separator();
                 let id = shown.map_or(0, |plan| plan.now.id);
                 let chosen = egui::ComboBox::from_id_salt("plan").selected_text(format!("plan {id}")).width(70.0);
-                chosen.show_ui(ui, |ui| {
+                let response = chosen.show_ui(ui, |ui| {
                     for plan in plans {
                         ui.selectable_value(&mut wanted, Some(plan.now.id), format!("plan {}", plan.now.id));
                     }
                 });
+                response
+                    .response
+                    .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Plan to look at"));
             }
         };
         let what = "of each node: time per second, bytes per second; all runs of the plan";

@@ -38,7 +38,10 @@ pub(super) fn card<R>(
         ui.label(RichText::new(name).text_style(title()).color(tokens.strong));
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             right(ui);
-            // What is left of the line.
+            // What is left of the line, if that is enough to be read.
+            if ui.available_width() < 60.0 {
+                return;
+            }
             ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
                 ui.add(egui::Label::new(RichText::new(what).size(SMALL).color(tokens.subdued)).truncate());
             });

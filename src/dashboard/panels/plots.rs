@@ -27,6 +27,9 @@ pub(in crate::dashboard) enum Lower {
     Sparsity,
 }
 
+/// What a label needs, in the least steps that `egui_plot` would draw a line for, which are 8 points.
+const LABEL_STEPS: f64 = 3.0;
+
 /// The stretch of time that all plots show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::dashboard) struct TimeView {
@@ -346,10 +349,10 @@ pub(super) fn seconds_ago(at_s: f64) -> String {
     }
 }
 
-/// Some five lines, at steps of 1, 2, 2.5 or 5.
+/// Some five lines, at steps of 1, 2, 2.5 or 5; fewer where their labels would have no room.
 fn grid(input: GridInput) -> Vec<GridMark> {
     let (low, high) = input.bounds;
-    let raw = ((high - low) / 5.0).max(1e-9);
+    let raw = ((high - low) / 5.0).max(LABEL_STEPS * input.base_step_size).max(1e-9);
     let magnitude = 10_f64.powf(raw.log10().floor());
     let step = magnitude * [1.0, 2.0, 2.5, 5.0].into_iter().find(|step| step * magnitude >= raw).unwrap_or(10.0);
     let mut marks = Vec::new();
@@ -390,7 +393,7 @@ mod tests {
     #[test]
     fn grids_are_few_round_numbers() {
         for (low, high) in [(0.0, 1.0), (-60.0, 0.0), (3.0, 17.0), (0.0, 12_345.0)] {
-            let input = egui_plot::GridInput { bounds: (low, high), base_step_size: 1.0 };
+            let input = egui_plot::GridInput { bounds: (low, high), base_step_size: (high - low) / 40.0 };
             let marks = grid(input);
             assert!((2..=7).contains(&marks.len()), "{low} to {high}: {}", marks.len());
         }

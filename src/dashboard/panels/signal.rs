@@ -134,11 +134,14 @@ impl Dashboard {
             if channels > 1 {
                 let box_ =
                     ComboBox::from_id_salt("channel").selected_text(format!("channel {}", channel + 1)).width(80.0);
-                box_.show_ui(ui, |ui| {
+                let response = box_.show_ui(ui, |ui| {
                     for index in 0..channels.min(64) {
                         ui.selectable_value(&mut wanted.1, index, format!("channel {}", index + 1));
                     }
                 });
+                response
+                    .response
+                    .widget_info(|| egui::WidgetInfo::labeled(egui::Role::ComboBox, true, "Channel to look at"));
             }
             let box_ = ComboBox::from_id_salt("listen").selected_text(picked).width(110.0);
             let response = box_.show_ui(ui, |ui| {

@@ -17,7 +17,7 @@ const CURVE_POINTS: usize = 40;
 impl Dashboard {
     pub(in crate::dashboard) fn tiles(&self, ui: &mut Ui, row: Rect, figures: &Figures, tokens: &Tokens) {
         let [throughput, latency, occupancy, sparsity, memory, drops] =
-            columns(row, [1.2, 2.5, 1.0, 1.0, 1.15, 1.0], 8.0);
+            columns(row, [1.15, 2.9, 0.95, 0.95, 1.1, 0.8], 8.0);
         let last = figures.history.points.back();
         let percent = |part: Option<f64>| part.map(|part| (format!("{:.1}", 100.0 * part), "%"));
         let frames = mean(figures, |point| point.frames_per_s).map(|value| (text::short(value), "frames/s"));
@@ -28,7 +28,7 @@ impl Dashboard {
         let value = percent(mean(figures, |point| point.sparsity));
         tile(ui, tokens, sparsity, "Sparsity", value, Some((figures, |point: &Point| point.sparsity)));
         self.memory_tile(ui, tokens, memory, figures);
-        drops_tile(ui, tokens, drops, figures);
+        drops_tile(ui, tokens, drops, figures, self.is_local());
     }
 
     fn latency_tile(&self, ui: &mut Ui, tokens: &Tokens, place: Rect, last: Option<&Point>) {
@@ -48,8 +48,8 @@ impl Dashboard {
             let font = FontId::new(if p95_ms.is_some() { 14.0 } else { SMALL }, egui::FontFamily::Monospace);
             painter.text(at + vec2(8.0, 0.0), Align2::LEFT_CENTER, &value, font, colour);
             let over = if is_over { " missed" } else { "" };
-            let target = format!("{qos}: {}{over}", text::millis(target_ms));
-            painter.text(at + vec2(8.0, 14.0), Align2::LEFT_CENTER, &target, FontId::proportional(9.5), tokens.subdued);
+            let target = format!("{qos}: {target_ms:.0} ms{over}");
+            painter.text(at + vec2(8.0, 14.0), Align2::LEFT_CENTER, &target, FontId::proportional(9.0), tokens.subdued);
             told.push(format!("{qos} {value} of {}{over}", text::millis(target_ms)));
         }
         let response = ui.allocate_rect(place, Sense::hover());
@@ -89,19 +89,17 @@ impl Dashboard {
     }
 }
 
-fn drops_tile(ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures) {
-    let jobs: u64 = figures
-        .history
-        .last
-        .as_ref()
-        .map_or(0, |snapshot| snapshot.qos.iter().map(|(_, qos)| qos.refused + qos.failed + qos.expired).sum());
-    let dropped: u64 = figures.streams.iter().map(|stream| stream.dropped).sum();
-    let (value, unit) = match (dropped, jobs) {
-        (0, 0) => ("0".to_owned(), ""),
-        (0, jobs) => (text::short(jobs as f64), "jobs"),
-        (dropped, _) => (text::short(dropped as f64), "floats"),
-    };
-    let known = figures.history.last.is_some().then_some((value, unit));
+/// Floats that streams dropped, where they are ours; and jobs that were not done.
+fn drops_tile(ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures, is_local: bool) {
+    let known = figures.history.last.as_ref().map(|snapshot| {
+        let jobs: u64 = snapshot.qos.iter().map(|(_, qos)| qos.refused + qos.failed + qos.expired).sum();
+        match (figures.dropped, jobs) {
+            (0, 0) if is_local => ("0".to_owned(), ""),
+            (0, jobs) => (text::short(jobs as f64), "jobs"),
+            (dropped, 0) => (text::short(dropped as f64), "floats"),
+            (dropped, jobs) => (format!("{}+{}", text::short(dropped as f64), text::short(jobs as f64)), "fl+jobs"),
+        }
+    });
     tile(ui, tokens, place, "Drops", known, None::<(&Figures, fn(&Point) -> Option<f64>)>);
 }
 
