@@ -586,7 +586,9 @@ fn a_callback_gets_no_more_than_was_pushed_and_may_end_the_engine() {
         Err(Error::Setting { actual, .. }) => assert!(actual.contains("callback"), "{actual}"),
         other => panic!("expected a refusal, got {other:?}"),
     }
-    assert!(matches!(input.finish_and_wait(LONG), Err(Error::ShutDown { .. })), "it learns of the end");
+    // All that was pushed had come out by then: which of both ends it learns of depends on who is first.
+    let end = input.finish_and_wait(LONG);
+    assert!(matches!(end, Ok(true) | Err(Error::ShutDown { .. })), "{end:?}");
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(in crate::dashboard) enum Lower {
     Sparsity,
 }
 
+/// The plot whose numbers are powers of two.
+const BATCH: &str = "batch";
 /// What a label needs, in the least steps that `egui_plot` would draw a line for, which are 8 points.
 const LABEL_STEPS: f64 = 3.0;
 
@@ -147,7 +149,7 @@ impl Dashboard {
 
     fn batches(&mut self, ui: &mut Ui, figures: &Figures, tokens: &Tokens) {
         let frames = |power: f64| format!("{:.0}", power.exp2());
-        self.plot(ui, "batch", figures, tokens, frames, |plot, lines| {
+        self.plot(ui, BATCH, figures, tokens, frames, |plot, lines| {
             for qos in Qos::ALL {
                 let of = move |point: &Point| point.qos[qos].batch.map(|frames| f64::from(frames).log2());
                 lines.line(plot, &format!("{qos} batch"), tokens.qos(qos), LineStyle::Solid, of);
@@ -215,7 +217,7 @@ impl Dashboard {
             .grid_color(tokens.stroke)
             .grid_fade(0.0)
             .x_grid_spacer(grid)
-            .y_grid_spacer(grid)
+            .y_grid_spacer(if name == BATCH { whole_grid } else { grid })
             .allow_zoom(false)
             .allow_drag(false)
             .allow_scroll(false)
@@ -347,6 +349,14 @@ pub(super) fn seconds_ago(at_s: f64) -> String {
         at if at <= -120.0 => format!("-{} min", ((-at / 60.0) * 10.0).round() / 10.0),
         at => format!("{} s", (at * 10.0).round() / 10.0),
     }
+}
+
+/// Lines at whole numbers, which are powers of two in the plot of batches.
+fn whole_grid(input: GridInput) -> Vec<GridMark> {
+    let (low, high) = input.bounds;
+    let step = ((high - low) / 5.0).max(LABEL_STEPS * input.base_step_size).ceil().max(1.0);
+    let marks = std::iter::successors(Some((low / step).ceil() * step), |at| Some(at + step));
+    marks.take_while(|at| *at <= high).take(50).map(|value| GridMark { value, step_size: step }).collect()
 }
 
 /// Some five lines, at steps of 1, 2, 2.5 or 5; fewer where their labels would have no room.
