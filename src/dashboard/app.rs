@@ -9,11 +9,11 @@ use egui::{Context, Key, Panel, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2,
 use super::desk::{Command, Desk, Figures, Settings, Shared, State, lock};
 use super::panels::columns;
 use super::panels::controls::Draft;
-use super::panels::lanes::LanesView;
-use super::panels::plots::{Lower, Part, TimeView};
+use super::panels::plots::{Lower, Part};
 use super::panels::signal::Waterfall;
 use super::remote::Remote;
 use super::theme::{self, SMALL, Tokens};
+use super::view::TimeView;
 use super::{DashboardOptions, Sound, Theme, export, text};
 use crate::error::Result;
 use crate::{Engine, PerQos};
@@ -57,7 +57,7 @@ pub struct Dashboard {
     wants_pause: bool,
     frozen: Option<Box<Figures>>,
     pub(super) view: TimeView,
-    pub(super) lanes_view: LanesView,
+    pub(super) lanes_view: TimeView,
     pub(super) tab: Tab,
     pub(super) part: Part,
     pub(super) lower: Lower,
@@ -100,8 +100,8 @@ impl Dashboard {
             folder: options.folder,
             wants_pause: false,
             frozen: None,
-            view: TimeView::default(),
-            lanes_view: LanesView::default(),
+            view: TimeView::of_plots(),
+            lanes_view: TimeView::of_lanes(),
             tab: Tab::Signal,
             part: Part::Total,
             lower: Lower::Batch,
@@ -315,7 +315,8 @@ impl Dashboard {
             }
         }
         if pressed(Key::Num0) {
-            (self.view, self.lanes_view) = Default::default();
+            self.view.reset();
+            self.lanes_view.reset();
         }
         if pressed(Key::T) {
             self.theme = if self.theme == Theme::Dark { Theme::Light } else { Theme::Dark };

@@ -15,23 +15,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::Sender;
 
 use super::ear::Ear;
 use super::feed::{Feed, FeedFigures, feed};
 use super::history::{History, Suggestion};
 use super::jobs::{Load, work};
+use super::operator::{Operator, Running};
 use super::sound::Sound;
-use crate::chain::{Chain, ChainSettings, DenoiseChoice, FilterChoice, OUTPUT};
 use crate::error::{Error, Result};
-use crate::format::SignalSpec;
-use crate::frame::{Domain, Faulty};
-use crate::stage::denoise::Denoise;
-use crate::stage::denoise::model::Model;
-use crate::stage::filter::{FilterMode, Measure, PhiResolvent};
-use crate::stage::gate::{Gate, Threshold};
-use crate::stream::{BackPressure, StreamOptions};
-use crate::{DeviceChoice, DeviceInfo, Devices, Engine, EngineOptions, PerQos, Plan, Qos, ShutDown};
+use crate::stage::filter::FilterMode;
+use crate::{DeviceChoice, DeviceInfo, Engine, EngineOptions, PerQos, Qos};
 
 /// Samples of a frame.
 pub(super) const FRAME_LEN: usize = 1024;
@@ -39,8 +33,6 @@ pub(super) const FRAME_LEN: usize = 1024;
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// Of those, how many until it is asked for batches again.
 const HINTS_EVERY: u32 = 5;
-/// Signal that a stream's ring holds.
-const RING_S: f64 = 0.5;
 
 /// What runs on every stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +138,7 @@ pub(super) struct Shared {
     /// Whether streams are fed.
     pub(super) is_fed: AtomicBool,
     /// Floats that streams dropped which are closed.
-    dropped_before: AtomicU64,
+    pub(super) dropped_before: AtomicU64,
     quits: AtomicBool,
 }
 
@@ -212,7 +204,7 @@ impl Shared {
         }
     }
 
-    fn complain(&self, what: &str, error: &Error) {
+    pub(super) fn complain(&self, what: &str, error: &Error) {
         let now_s = self.now_s();
         tracing::warn!("{what}: {error}");
         self.figures().problem = Some((now_s, format!("{what}: {error}")));
@@ -251,16 +243,7 @@ impl Desk {
         sounds.into_iter().for_each(|(sound, qos)| drop(commands.send(Command::Open { sound, qos })));
         let engine = Arc::new(Mutex::new(None));
         shared.figures().settings = settings.clone();
-        let operator = Operator {
-            shared: Arc::clone(&shared),
-            engine: Arc::clone(&engine),
-            options,
-            settings,
-            models: Vec::new(),
-            plans: Vec::new(),
-            later: Vec::new(),
-            next_id: 1,
-        };
+        let operator = Operator::new(&shared, &engine, options, settings);
         let mut desk = Self {
             shared: Arc::clone(&shared),
             commands: Some(commands),
@@ -360,295 +343,5 @@ fn watch(shared: &Shared, engine: &Mutex<Option<Running>>) {
         }
         turn += 1;
         shared.rest(WATCH_EVERY);
-    }
-}
-
-/// An engine, and the plan for background jobs.
-#[derive(Clone, Debug)]
-pub(super) struct Running {
-    pub(super) engine: Engine,
-    pub(super) plan: Plan,
-    /// Whether its filter measures how coherent what it hears is.
-    pub(super) has_filter: bool,
-}
-
-/// Does what the window asks for.
-struct Operator {
-    shared: Arc<Shared>,
-    engine: Arc<Mutex<Option<Running>>>,
-    options: EngineOptions,
-    settings: Settings,
-    /// Those that were read, by their files.
-    models: Vec<(PathBuf, Arc<Model>)>,
-    /// For each kind of signal: its rate as bits.
-    plans: Vec<((u64, Domain), Plan)>,
-    /// Streams that were asked for while there was no engine.
-    later: Vec<(Sound, Qos)>,
-    next_id: u64,
-}
-
-impl Operator {
-    fn run(mut self, orders: &Receiver<Command>) {
-        self.open_engine();
-        match Devices::find(1) {
-            Ok(devices) => self.shared.figures().devices = devices.list(),
-            Err(error) => self.shared.complain("looking for devices", &error),
-        }
-        let mut waiting: Option<Command> = None;
-        while !self.shared.quits() {
-            let order = match waiting.take() {
-                Some(order) => Ok(order),
-                None => orders.recv_timeout(Duration::from_millis(100)),
-            };
-            match order {
-                Ok(Command::Set(mut settings, mut number)) => {
-                    // Of a slider that is being moved, only the last place counts.
-                    for next in orders.try_iter() {
-                        match next {
-                            Command::Set(newer, later) => (settings, number) = (newer, later),
-                            other => {
-                                waiting = Some(other);
-                                break;
-                            }
-                        }
-                    }
-                    self.set(settings, number);
-                }
-                Ok(order) => self.obey(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        lock(&self.shared.feeds).clear();
-        let running = lock(&self.engine).take();
-        if let Some(running) = running {
-            running.engine.shutdown(ShutDown::Abort, Duration::from_secs(2));
-        }
-    }
-
-    fn obey(&mut self, order: Command) {
-        match order {
-            Command::Open { sound, qos } if lock(&self.engine).is_none() => self.later.push((sound, qos)),
-            Command::Open { sound, qos } => {
-                self.doing(format!("opening {}", sound.name()));
-                if let Err(error) = self.open(&sound, qos) {
-                    self.shared.complain(&format!("{} was not opened", sound.name()), &error);
-                }
-            }
-            Command::Close(id) => {
-                let mut feeds = lock(&self.shared.feeds);
-                let dropped: u64 = feeds.iter().filter(|feed| feed.id == id).map(Feed::dropped).sum();
-                self.shared.dropped_before.fetch_add(dropped, Ordering::Relaxed);
-                feeds.retain(|feed| feed.id != id);
-                let first = feeds.first().map(|feed| feed.id);
-                drop(feeds);
-                let was_heard = lock(&self.shared.ear).stream == id;
-                if was_heard {
-                    self.shared.listen_to(first.unwrap_or(0), 0);
-                }
-            }
-            Command::Move(id, qos) => self.move_to(id, qos),
-            Command::Restart(device) => self.restart(device),
-            Command::Set(settings, number) => self.set(settings, number),
-        }
-        self.shared.figures().doing = None;
-    }
-
-    fn doing(&self, what: String) {
-        self.shared.figures().doing = Some(what);
-    }
-
-    fn open_engine(&mut self) {
-        {
-            let mut figures = self.shared.figures();
-            (figures.state, figures.device) = (State::Starting, None);
-            figures.history.begin_anew();
-        }
-        self.plans.clear();
-        match self.opened() {
-            Ok(running) => {
-                let device = running.engine.device().clone();
-                *lock(&self.engine) = Some(running);
-                let mut figures = self.shared.figures();
-                (figures.state, figures.device) = (State::Running, Some(device));
-            }
-            Err(error) => {
-                let next = "Choose another device on the left; `cpu` needs no driver.".to_owned();
-                self.shared.figures().state = State::Failed { error: error.to_string(), next };
-            }
-        }
-    }
-
-    fn opened(&mut self) -> Result<Running> {
-        let engine = Engine::open(&self.options)?;
-        let speech = Sound::Speech.open()?;
-        let plan = self.plan(&engine, &speech.spec())?;
-        Ok(Running { engine, plan, has_filter: self.settings.filter.is_some() })
-    }
-
-    fn running(&self) -> Result<Engine> {
-        let expected = "it has failed or is being opened; choose a device that works";
-        let running = lock(&self.engine).as_ref().map(|running| running.engine.clone());
-        running.ok_or_else(|| Error::setting("the engine", "not there", expected))
-    }
-
-    /// The plan for a kind of signal.
-    fn plan(&mut self, engine: &Engine, spec: &SignalSpec) -> Result<Plan> {
-        let key = (spec.sample_rate_hz.unwrap_or(0.0).to_bits(), spec.domain());
-        if let Some((_, plan)) = self.plans.iter().find(|(known, _)| *known == key) {
-            return Ok(plan.clone());
-        }
-        let plan = engine.compile(&self.chain(spec)?.graph())?;
-        self.plans.push((key, plan.clone()));
-        Ok(plan)
-    }
-
-    fn chain(&mut self, spec: &SignalSpec) -> Result<Chain> {
-        let Settings { gate_db, filter, denoiser, strength } = self.settings.clone();
-        let model = match denoiser {
-            Denoiser::Off => None,
-            Denoiser::Builtin => Some(Model::builtin()),
-            Denoiser::File(path) => Some(self.model(path)?),
-        };
-        let settings = ChainSettings {
-            gate: Gate {
-                threshold: gate_db.map_or(Threshold::Off, Threshold::Decibels),
-                hold: 2,
-                faulty: Faulty::Silence,
-                ..Gate::default()
-            },
-            filter: filter.map_or(FilterChoice::Off, FilterChoice::Mode),
-            phi_resolvent: PhiResolvent { measure: Measure::Coherence, ..PhiResolvent::default() },
-            denoise: DenoiseChoice::WhereItFits(model.map(|model| Denoise { strength, ..Denoise::new(model) })),
-            frame_len: FRAME_LEN,
-        };
-        settings.check()?;
-        let (chain, notice) = settings.for_signal(spec)?;
-        if let Some(notice) = notice {
-            let now_s = self.shared.now_s();
-            self.shared.figures().problem = Some((now_s, notice));
-        }
-        Ok(chain)
-    }
-
-    fn model(&mut self, path: PathBuf) -> Result<Arc<Model>> {
-        if let Some((_, model)) = self.models.iter().find(|(known, _)| *known == path) {
-            return Ok(Arc::clone(model));
-        }
-        let model = Arc::new(Model::read(&path).map_err(Error::Model)?);
-        self.models.push((path, Arc::clone(&model)));
-        Ok(model)
-    }
-
-    fn open(&mut self, sound: &Sound, qos: Qos) -> Result<()> {
-        let player = sound.open()?;
-        let engine = self.running()?;
-        let plan = self.plan(&engine, &player.spec())?;
-        let (name, id) = (format!("{} {}", sound.name(), self.next_id), self.next_id);
-        let stream = engine.open_stream(&plan, stream_options(&name, player.rate_hz(), player.channels(), qos))?;
-        let (input, output) = stream.split();
-        self.next_id += 1;
-        let mut feeds = lock(&self.shared.feeds);
-        feeds.push(Feed::new(id, name, player, (input, output)));
-        let is_first = feeds.len() == 1;
-        drop(feeds);
-        if is_first {
-            self.shared.listen_to(id, 0);
-        }
-        Ok(())
-    }
-
-    fn move_to(&mut self, id: u64, qos: Qos) {
-        let of = |feed: &Feed| (feed.control(), feed.spec(), feed.name.clone());
-        let found = lock(&self.shared.feeds).iter().find(|feed| feed.id == id).map(of);
-        let Some((control, spec, name)) = found else { return };
-        let moved = self.running().and_then(|engine| {
-            let plan = self.plan(&engine, &spec)?;
-            engine.move_stream(&control, &plan, qos)
-        });
-        if let Err(error) = moved {
-            self.shared.complain(&format!("{name} was not moved"), &error);
-        }
-    }
-
-    /// Compiles for the new settings, and lets every stream go on with them; where that does not work, all stays as it was.
-    fn set(&mut self, settings: Settings, number: u64) {
-        if settings == self.settings {
-            self.shared.figures().settled = number;
-            return;
-        }
-        self.doing("compiling".to_owned());
-        let old = (std::mem::replace(&mut self.settings, settings), std::mem::take(&mut self.plans));
-        match self.reopen(false) {
-            Ok(()) => self.shared.figures().settings = self.settings.clone(),
-            Err(error) => {
-                (self.settings, self.plans) = old;
-                self.shared.complain("the settings were not changed", &error);
-            }
-        }
-        let mut figures = self.shared.figures();
-        (figures.doing, figures.settled) = (None, number);
-    }
-
-    /// Gives every feed a new stream, with what runs on it now. Where the old engine is gone, so is what was in its streams.
-    fn reopen(&mut self, is_other_engine: bool) -> Result<()> {
-        let engine = self.running()?;
-        let speech = Sound::Speech.open()?.spec();
-        let plan = self.plan(&engine, &speech)?;
-        let of = |feed: &Feed| (feed.id, feed.name.clone(), feed.spec(), feed.qos());
-        let feeds: Vec<_> = lock(&self.shared.feeds).iter().map(of).collect();
-        let mut streams = Vec::new();
-        for (id, name, spec, qos) in feeds {
-            let plan = self.plan(&engine, &spec)?;
-            let rate_hz = spec.sample_rate_hz.unwrap_or(0.0);
-            streams.push((id, engine.open_stream(&plan, stream_options(&name, rate_hz, spec.channels, qos))?));
-        }
-        for (id, stream) in streams {
-            if let Some(feed) = lock(&self.shared.feeds).iter_mut().find(|feed| feed.id == id) {
-                feed.go_on_with(stream.split(), is_other_engine);
-            }
-        }
-        *lock(&self.engine) = Some(Running { engine, plan, has_filter: self.settings.filter.is_some() });
-        Ok(())
-    }
-
-    fn restart(&mut self, device: DeviceChoice) {
-        self.doing("restarting the engine".to_owned());
-        let old = lock(&self.engine).take();
-        if let Some(old) = old {
-            old.engine.shutdown(ShutDown::Abort, Duration::from_secs(2));
-        }
-        self.options.device = device;
-        self.open_engine();
-        if lock(&self.engine).is_none() {
-            return;
-        }
-        if let Err(error) = self.reopen(true) {
-            self.shared.complain("the streams were not opened again", &error);
-        }
-        for (sound, qos) in std::mem::take(&mut self.later) {
-            self.obey(Command::Open { sound, qos });
-        }
-        let (stream, channel) = {
-            let listening = lock(&self.shared.ear);
-            (listening.stream, listening.channel)
-        };
-        self.shared.listen_to(stream, channel);
-    }
-}
-
-fn stream_options(name: &str, rate_hz: f64, channels: usize, qos: Qos) -> StreamOptions {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and bounded")]
-    let frames = (RING_S * rate_hz / FRAME_LEN as f64) as usize;
-    StreamOptions {
-        name: name.to_owned().into(),
-        channels,
-        qos,
-        output: Some(OUTPUT.into()),
-        ring: frames.clamp(16, 1 << 14),
-        // A live signal does not wait.
-        back_pressure: BackPressure::DropOldest,
-        max_delay: Duration::from_millis(5),
-        ..StreamOptions::default()
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::desk::{FRAME_LEN, Running, Shared, lock};
+use super::desk::{FRAME_LEN, Shared, lock};
+use super::operator::Running;
 use super::sound::Sound;
 use crate::chain::POWERS;
 use crate::error::{Error, Result};

@@ -36,6 +36,8 @@ mod history;
 
 mod jobs;
 
+mod operator;
+
 mod panels;
 
 mod remote;
@@ -47,6 +49,8 @@ mod surface;
 mod text;
 
 mod theme;
+
+mod view;
 
 mod window;
 

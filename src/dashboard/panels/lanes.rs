@@ -11,21 +11,6 @@ use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
 use crate::qos::Qos;
 
-/// The stretch of time that is shown.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::dashboard) struct LanesView {
-    pub(in crate::dashboard) span_s: f64,
-    pub(in crate::dashboard) back_s: f64,
-}
-
-impl Default for LanesView {
-    fn default() -> Self {
-        Self { span_s: 2.0, back_s: 0.0 }
-    }
-}
-
-const SHORTEST_S: f64 = 0.002;
-const LONGEST_S: f64 = 30.0;
 /// Spans of a lane that are drawn by themselves; more are drawn together.
 const MOST_DRAWN: usize = 400;
 
@@ -61,7 +46,7 @@ impl Dashboard {
             pos2(place.left() + 58.0, place.top()),
             pos2(place.right() - 40.0, place.bottom() - 14.0),
         );
-        self.move_lanes(ui, &response, time);
+        self.lanes_view.follow_pointer(ui, &response, time.x_range());
         let painter = ui.painter_at(place);
         let view = self.lanes_view;
         let end_s = figures.history.last_s - view.back_s;
@@ -104,25 +89,6 @@ impl Dashboard {
                     text::millis(1e3 * (times - span.begin_s))
                 ));
             });
-        }
-    }
-
-    fn move_lanes(&mut self, ui: &Ui, response: &egui::Response, time: Rect) {
-        let view = &mut self.lanes_view;
-        if let Some(pointer) = response.hover_pos() {
-            let (scroll, pinch) = ui.input(|input| (input.smooth_scroll_delta(), input.zoom_delta()));
-            let factor = f64::from(pinch) * (f64::from(scroll.y) * 0.004).exp();
-            if (factor - 1.0).abs() > 1e-6 {
-                let at = f64::from(((pointer.x - time.left()) / time.width().max(1.0)).clamp(0.0, 1.0));
-                let span_s = (view.span_s / factor).clamp(SHORTEST_S, LONGEST_S);
-                view.back_s = (view.back_s + (1.0 - at) * (view.span_s - span_s)).clamp(0.0, LONGEST_S);
-                view.span_s = span_s;
-            }
-        }
-        let moved = f64::from(response.drag_delta().x / time.width().max(1.0)) * view.span_s;
-        view.back_s = (view.back_s + moved).clamp(0.0, LONGEST_S);
-        if response.double_clicked() {
-            *view = LanesView::default();
         }
     }
 }

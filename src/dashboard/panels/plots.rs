@@ -1,14 +1,15 @@
 //! Figures over time: throughput, latency, batches, coherence. All have one time axis, which is zoomed and moved together.
 
-use egui::{Rect, RichText, Ui, Vec2, vec2};
+use egui::{Rect, RichText, Ui, vec2};
 use egui_plot::{GridInput, GridMark, HLine, Line, LineStyle, MarkerShape, Plot, PlotPoints, PlotUi, Points};
 
 use super::{card, choice, columns, empty, swatch};
 use crate::dashboard::app::Dashboard;
 use crate::dashboard::desk::Figures;
-use crate::dashboard::history::{KEPT_S, LevelPoint, Point, Times};
+use crate::dashboard::history::{LevelPoint, Point, Times};
 use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
+use crate::dashboard::view::TimeView;
 use crate::qos::Qos;
 
 /// Which part of a job's time is shown.
@@ -31,36 +32,6 @@ pub(in crate::dashboard) enum Lower {
 const BATCH: &str = "batch";
 /// What a label needs, in the least steps that `egui_plot` would draw a line for, which are 8 points.
 const LABEL_STEPS: f64 = 3.0;
-
-/// The stretch of time that all plots show.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::dashboard) struct TimeView {
-    /// Its length.
-    pub(in crate::dashboard) span_s: f64,
-    /// How far before now it ends.
-    pub(in crate::dashboard) back_s: f64,
-}
-
-impl Default for TimeView {
-    fn default() -> Self {
-        Self { span_s: 60.0, back_s: 0.0 }
-    }
-}
-
-impl TimeView {
-    const SHORTEST_S: f64 = 2.0;
-
-    /// Makes it shorter or longer; what lies `at`, 0 to 1 from its beginning to its end, stays where it is.
-    pub(in crate::dashboard) fn zoom(&mut self, factor: f64, at: f64) {
-        let span_s = (self.span_s * factor).clamp(Self::SHORTEST_S, KEPT_S);
-        self.back_s = (self.back_s + (1.0 - at) * (self.span_s - span_s)).clamp(0.0, KEPT_S - span_s);
-        self.span_s = span_s;
-    }
-
-    pub(in crate::dashboard) fn pan(&mut self, seconds: f64) {
-        self.back_s = (self.back_s + seconds).clamp(0.0, KEPT_S - self.span_s);
-    }
-}
 
 impl Dashboard {
     pub(in crate::dashboard) fn upper_plots(&mut self, ui: &mut Ui, row: Rect, figures: &Figures, tokens: &Tokens) {
@@ -238,27 +209,7 @@ impl Dashboard {
             draw(plot, &lines);
         });
         super::described(&shown.response, format!("{name} over the last {}", text::duration(view.span_s)));
-        self.move_time(ui, &shown.response, shown.transform.bounds().width());
-    }
-
-    /// Wheel zooms, a drag moves, a double click goes back.
-    fn move_time(&mut self, ui: &Ui, response: &egui::Response, width_s: f64) {
-        let place = response.rect;
-        if let Some(pointer) = response.hover_pos() {
-            let (scroll, pinch) = ui.input(|input| (input.smooth_scroll_delta(), input.zoom_delta()));
-            let at = f64::from((pointer.x - place.left()) / place.width().max(1.0));
-            let factor = f64::from(pinch) * (f64::from(scroll.y) * 0.004).exp();
-            if (factor - 1.0).abs() > 1e-6 {
-                self.view.zoom(1.0 / factor, at);
-            }
-        }
-        let drag: Vec2 = response.drag_delta();
-        if drag.x != 0.0 {
-            self.view.pan(f64::from(drag.x / place.width().max(1.0)) * width_s);
-        }
-        if response.double_clicked() {
-            self.view = TimeView::default();
-        }
+        self.view.follow_pointer(ui, &shown.response, shown.response.rect.x_range());
     }
 }
 
@@ -376,7 +327,7 @@ fn grid(input: GridInput) -> Vec<GridMark> {
 
 #[cfg(test)]
 mod tests {
-    use super::{TimeView, decimated, grid};
+    use super::{decimated, grid};
 
     #[test]
     fn what_is_rare_survives_decimation() {
@@ -385,19 +336,6 @@ mod tests {
         assert!(few.len() <= 1000 && few.contains(&[7777.0, 9.0]));
         assert!(few.windows(2).all(|pair| pair[0][0] <= pair[1][0]), "in order");
         assert_eq!(decimated(&points[..900], 500).len(), 900, "what fits is left as it is");
-    }
-
-    #[test]
-    fn zooming_keeps_what_is_under_the_pointer() {
-        let mut view = TimeView { span_s: 60.0, back_s: 120.0 };
-        let at = |view: &TimeView, part: f64| -view.back_s - view.span_s * (1.0 - part);
-        let before = at(&view, 0.25);
-        view.zoom(0.5, 0.25);
-        assert!((at(&view, 0.25) - before).abs() < 1e-9 && (view.span_s - 30.0).abs() < 1e-9);
-        view.zoom(1e6, 0.5);
-        assert!(view.span_s <= 600.0 && view.back_s >= 0.0);
-        view.pan(-1e6);
-        assert!(view.back_s.abs() < 1e-9);
     }
 
     #[test]
