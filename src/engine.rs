@@ -369,7 +369,10 @@ impl Engine {
         (snapshot.work, snapshot.compiled) = self.inner.processor.counters().snapshot();
         snapshot.plans = self.inner.plans.lock().unwrap_or_else(PoisonError::into_inner).snapshot();
         for qos in Qos::ALL {
-            snapshot.qos[qos].hardware_priority = self.inner.processor.has_priority(qos);
+            let serving = self.inner.processor.serving(qos);
+            snapshot.qos[qos].hardware_priority = serving.as_ref().is_some_and(|device| device.has_priority());
+            snapshot.qos[qos].dropped = self.inner.processor.counters().dropped_by(qos);
+            snapshot.devices[qos] = serving.map(|device| device.info().clone());
         }
         snapshot.memory = self.inner.processor.memory();
         snapshot.health = self.inner.processor.health();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::device::DeviceInfo;
 use crate::qos::{PerQos, Qos};
 
 /// The engine at one moment.
@@ -26,6 +27,9 @@ pub struct Snapshot {
     pub plans: Vec<PlanSnapshot>,
     /// What compiling them took.
     pub compiled: CompiledSnapshot,
+    /// What serves each level now, which after a loss is not what was opened first; none until there is work for the level, and
+    /// while another device takes the place of a lost one.
+    pub devices: PerQos<Option<DeviceInfo>>,
     /// Device memory; none on the CPU, whose memory is the host's.
     pub memory: Option<MemorySnapshot>,
     /// How the devices are.
@@ -164,6 +168,7 @@ pub(crate) struct Counters {
     live: AtomicU64,
     faulty: AtomicU64,
     largest_batch: AtomicU64,
+    dropped: PerQos<AtomicU64>,
     compiled: Mutex<CompiledSnapshot>,
 }
 
@@ -174,6 +179,16 @@ impl Counters {
         self.live.fetch_add(live, Ordering::Relaxed);
         self.faulty.fetch_add(faulty, Ordering::Relaxed);
         self.largest_batch.fetch_max(frames, Ordering::Relaxed);
+    }
+
+    /// A stream of that level dropped so many floats.
+    pub(crate) fn dropped(&self, qos: Qos, floats: u64) {
+        self.dropped[qos].fetch_add(floats, Ordering::Relaxed);
+    }
+
+    /// What streams of a level dropped so far.
+    pub(crate) fn dropped_by(&self, qos: Qos) -> u64 {
+        self.dropped[qos].load(Ordering::Relaxed)
     }
 
     pub(crate) fn compiled(&self, built: usize, reused: usize, time: Duration) {
@@ -255,6 +270,8 @@ pub struct QosSnapshot {
     pub expired: u64,
     /// Jobs that were given up when the engine shut down.
     pub shut_down: u64,
+    /// Floats that live streams dropped because nobody took what came out in time, those of streams that are closed included.
+    pub dropped: u64,
     /// Results per second, over the last [`Snapshot::WINDOW`].
     pub rate_hz: f64,
     /// Time from submission to the first lane.

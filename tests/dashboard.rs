@@ -1,19 +1,15 @@
 //! The dashboard, through its labels: every control does to the engine what it says; and what it shows is the engine's.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auricle::dashboard::{Dashboard, DashboardOptions, Denoiser, Sound, Theme, WindowOptions};
-use auricle::{DeviceChoice, EngineOptions, Fault, FaultPlan, FilterMode, PerQos, Qos};
+use auricle::dashboard::{Dashboard, DashboardOptions, Denoiser, Settings, Sound, Theme};
+use auricle::{DeviceChoice, DeviceKind, EngineOptions, Fault, FaultPlan, FilterMode, PerQos, Qos};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use egui_kittest::{Harness, SnapshotOptions};
 
-const LONG: Duration = Duration::from_secs(30);
-
-fn auricle() -> Command {
-    crate::cli::auricle([] as [&str; 0])
-}
+pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// As a window holds it.
 struct App(Dashboard);
@@ -37,7 +33,7 @@ fn open(options: DashboardOptions) -> Window {
         .build_eframe(move |creation| App(Dashboard::new(&creation.egui_ctx, options, false).unwrap()))
 }
 
-fn on_cpu() -> DashboardOptions {
+pub(crate) fn on_cpu() -> DashboardOptions {
     let engine = EngineOptions { device: DeviceChoice::Cpu, threads: 1, ..EngineOptions::default() };
     DashboardOptions { engine, ..DashboardOptions::default() }
 }
@@ -303,6 +299,27 @@ fn the_tiles_show_the_figures_of_the_engine() {
         assert!(window.query_by_label_contains(&told).is_some(), "{told}");
     }
     assert!(window.query_by_label("Drops: 0").is_some(), "nothing was dropped");
+    // The mean over the last second.
+    let points = document["points"].as_array().unwrap();
+    let now_s = last["at_s"].as_f64().unwrap();
+    let mean = |what: &str| {
+        let recent = points.iter().filter(|point| point["at_s"].as_f64().unwrap() > now_s - 1.05);
+        let values: Vec<f64> = recent.filter_map(|point| point[what].as_f64()).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    assert!(mean("frames_per_s") > 10.0);
+    let told = |tile: &str| {
+        let node = window.get_by_label_contains(tile);
+        let label = node.accesskit_node().label().unwrap();
+        label.split([' ', ':']).filter_map(|word| word.parse::<f64>().ok()).next().unwrap()
+    };
+    let close = |tile: &str, value: f64| {
+        let told = told(tile);
+        assert!((told - value).abs() <= 0.006 * value.abs() + 0.05, "{tile} {told}, not {value}");
+    };
+    close("Throughput: ", mean("frames_per_s"));
+    close("Sparsity: ", 100.0 * mean("sparsity"));
+    assert!(window.query_by_label_contains("Device memory: host").is_some(), "the CPU's is the host's");
     assert!(window.query_by_label("Running").is_some());
 }
 
@@ -315,6 +332,143 @@ fn a_device_that_is_lost_shows_in_the_header_and_the_streams_go_on() {
     until(&mut window, "the loss", |window| window.query_by_label("Degraded").is_some());
     let before = frames(&window);
     until(&mut window, "work after it", |window| frames(window) > before + 10);
+}
+
+#[test]
+fn the_header_names_what_does_the_work_after_a_loss() {
+    let Some(adapter) = crate::adapter::adapter_names().first() else { return };
+    let streams = vec![(Sound::Tones, Qos::Default)];
+    let settings = Settings { denoiser: Denoiser::Off, ..Settings::default() };
+    let mut options = DashboardOptions { streams, settings, ..on_cpu() };
+    options.engine.device = DeviceChoice::Named(adapter.clone());
+    options.engine.faults = FaultPlan::new().at(40, Fault::Lost).refuse_to_open(1);
+    let mut window = open(options);
+    let others = format!("cpu, high: {adapter}, low: {adapter}");
+    until(&mut window, "the adapter", |window| window.query_by_label(adapter).is_some());
+    until(&mut window, "the CPU in its place", |window| {
+        window.query_by_label("Degraded").is_some() && window.query_by_label(&others).is_some()
+    });
+    let snapshot = window.state().0.engine().unwrap().snapshot().unwrap();
+    assert_eq!(snapshot.devices.default.map(|device| device.kind), Some(DeviceKind::Cpu));
+    assert!(window.query_all_by_label("native").count() > 1, "its badge, and its backend");
+}
+
+/// As eframe hands over what was dropped into the window.
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+#[test]
+fn recordings_are_dropped_in_and_looked_at_channel_by_channel() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("two sides.wav");
+    // Loud on the left, and nothing on the right.
+    let tone = |n: usize| 0.5 * (n as f32 * 0.2).sin();
+    let samples: Vec<f32> = (0..64_000).flat_map(|n| [tone(n), 0.0]).collect();
+    std::fs::write(&path, crate::cli::wav(3, 32, 2, 16_000, &crate::cli::float_bytes(&samples))).unwrap();
+    let mut window = open(DashboardOptions { streams: vec![(Sound::Tones, Qos::High)], ..on_cpu() });
+    until(&mut window, "a stream", |window| streams(window).len() == 1);
+    window.input_mut().dropped_files = vec![Arc::new(Dropped(path)), Arc::new(Dropped("/nowhere.wav".into()))];
+    window.step();
+    until(&mut window, "the recording", |window| window.query_by_label("Close two sides.wav 2").is_some());
+    until(&mut window, "the reason", |window| window.query_by_label_contains("/nowhere.wav").is_some());
+    assert_eq!(streams(&window), [(Qos::High, 1), (Qos::Default, 1)]);
+    until(&mut window, "the first stream", |window| {
+        window.query_by_label_contains("channel 1 of tones 1; in -").is_some()
+    });
+    choose(&mut window, "Stream to look at", "two sides.wav 2");
+    until(&mut window, "the second stream", |window| {
+        window.query_by_label_contains("channel 1 of two sides.wav 2; in -").is_some()
+    });
+    choose(&mut window, "Channel to look at", "channel 2");
+    until(&mut window, "its other channel", |window| {
+        window.query_by_label_contains("channel 2 of two sides.wav 2").is_some()
+    });
+    // What is looked at goes away.
+    click(&mut window, "Close two sides.wav 2");
+    until(&mut window, "the first stream again", |window| {
+        window.query_by_label_contains("channel 1 of tones 1").is_some()
+    });
+}
+
+#[test]
+fn the_device_is_chosen_from_its_list() {
+    let Some(adapter) = crate::adapter::adapter_names().first() else { return };
+    let settings = Settings { denoiser: Denoiser::Off, ..Settings::default() };
+    let mut window = open(DashboardOptions { streams: vec![(Sound::Tones, Qos::Default)], settings, ..on_cpu() });
+    until(&mut window, "a stream", |window| streams(window).len() == 1);
+    let kind = |window: &Window| window.state().0.engine().map(|engine| engine.device().kind);
+    assert_eq!(kind(&window), Some(DeviceKind::Cpu));
+    choose(&mut window, "Device", &format!("{adapter} (vulkan)"));
+    until(&mut window, "the adapter", |window| kind(window).is_some_and(|kind| kind != DeviceKind::Cpu));
+    until(&mut window, "its name", |window| window.query_by_label(adapter).is_some());
+    until(&mut window, "work on it", |window| frames(window) > 10);
+    until(&mut window, "its memory", |window| window.query_by_label_contains("Device memory: host").is_none());
+    choose(&mut window, "Device", "cpu (native)");
+    until(&mut window, "the CPU", |window| kind(window) == Some(DeviceKind::Cpu) && frames(window) > 10);
+}
+
+#[test]
+fn a_model_file_is_taken_by_its_path() {
+    let mut window = open(DashboardOptions { streams: vec![(Sound::Tones, Qos::Default)], ..on_cpu() });
+    until(&mut window, "a stream", |window| streams(window).len() == 1);
+    let enter = |window: &mut Window, path: &str| {
+        window.get_by_label("Path of a model file").focus();
+        window.run_steps(2);
+        window.key_press_modifiers(egui::Modifiers::COMMAND, egui::Key::A);
+        window.run_steps(2);
+        window.get_by_label("Path of a model file").type_text(path);
+        window.run_steps(2);
+        window.key_press(egui::Key::Enter);
+        window.run_steps(2);
+    };
+    enter(&mut window, "/nowhere.safetensors");
+    until(&mut window, "the reason", |window| window.query_by_label_contains("/nowhere.safetensors").is_some());
+    assert_eq!(window.state().0.settings().denoiser, Denoiser::Builtin, "what ran goes on");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/auricle-small.safetensors");
+    enter(&mut window, path);
+    until(&mut window, "the model", |window| window.state().0.settings().denoiser == Denoiser::File(path.into()));
+    let before = frames(&window);
+    until(&mut window, "work with it", |window| frames(window) > before + 10);
+}
+
+#[test]
+fn the_buttons_of_the_header_save_what_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        DashboardOptions { streams: vec![(Sound::Tones, Qos::High)], folder: folder.path().into(), ..on_cpu() };
+    let mut window = open(options);
+    until(&mut window, "points", |window| window.state().0.export().0.lines().count() > 4);
+    let saved = |extension: &str| -> Vec<PathBuf> {
+        let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|name| name.extension().is_some_and(|found| found == extension)).collect()
+    };
+    click(&mut window, "Export");
+    assert_eq!((saved("csv").len(), saved("json").len()), (1, 1));
+    click(&mut window, "Help");
+    assert!(window.query_by_label("Keys").is_some());
+    click(&mut window, "Help");
+    assert!(window.query_by_label("Keys").is_none());
+    click(&mut window, "Save PNG");
+    until(&mut window, "word of it", |window| window.query_by_label_contains("saved ").is_some());
+    until(&mut window, "a picture", |_| saved("png").len() == 1);
+    window.key_press(egui::Key::P);
+    until(&mut window, "another one", |_| saved("png").len() == 2);
+    for name in saved("png") {
+        assert_eq!(crate::dashboard_window::png_size(&std::fs::read(name).unwrap()), (1280, 800));
+    }
+    std::fs::remove_dir_all(folder.path()).unwrap();
+    click(&mut window, "Export");
+    assert!(window.query_by_label_contains("not exported into").is_some());
 }
 
 #[test]
@@ -416,141 +570,4 @@ fn it_looks_as_it_did() {
     light.snapshot_options("help", &snapshot_options());
     results.extend_harness(&mut light);
     results.unwrap();
-}
-
-fn png_size(bytes: &[u8]) -> (u32, u32) {
-    let side = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
-    (side(16), side(20))
-}
-
-#[test]
-fn a_picture_needs_no_display() {
-    if crate::adapter::adapter_names().is_empty() {
-        eprintln!("skipped: nothing here can draw");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let (picture, report) = (folder.path().join("d.png"), folder.path().join("d.json"));
-    let mut command = auricle();
-    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
-    command.args(["dashboard", "--demo", "--device", "cpu", "--after", "4", "--size", "1024x640", "--scale", "1.5"]);
-    command.arg("--screenshot").arg(&picture).arg("--report").arg(&report);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let bytes = std::fs::read(&picture).unwrap();
-    assert_eq!(png_size(&bytes), (1536, 960));
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
-    assert_eq!(report["streams"].as_array().map(Vec::len), Some(8), "{}", report["streams"]);
-    for qos in ["high", "default", "low"] {
-        assert!(report["snapshot"]["qos"][qos]["done"].as_u64() > Some(3), "the demo works at every level");
-    }
-    // It does not write over what is there.
-    let again = command.output().unwrap();
-    assert_eq!(again.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("--force"));
-}
-
-#[test]
-fn what_it_cannot_do_it_says() {
-    for (arguments, part) in [
-        (&["--size", "100x100"][..], "1024x640"),
-        (&["--size", "wide"], "1024x640"),
-        (&["--after", "-3"], "0 to 86400"),
-        (&["--background", "150"], "0 to 100"),
-        (&["--gate", "loud"], "-60dB"),
-        (&["--denoise", "nothing.safetensors"], "nothing.safetensors"),
-        (&["nowhere.wav"], "does not exist"),
-        (&["--qos", "urgent"], "high, default or low"),
-        (&["--connect", "http://127.0.0.1:1", "--demo"], "cannot be used with"),
-        (&["--scale", "2"], "--screenshot"),
-    ] {
-        let output = auricle().arg("dashboard").args(arguments).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-        assert!(text.contains(part), "{arguments:?}: {text}");
-    }
-    if cfg!(target_os = "linux") {
-        let mut command = auricle();
-        command.args(["dashboard", "--device", "cpu"]).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("no display") && text.contains("--screenshot"), "{text}");
-    }
-}
-
-/// A display without a screen.
-struct Xvfb {
-    server: std::process::Child,
-    display: String,
-}
-
-impl Xvfb {
-    fn start() -> Option<Self> {
-        let is_there = Command::new("Xvfb").arg("-help").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-        let libraries = ["libXcursor.so.1", "libXi.so.6", "libxkbcommon-x11.so.0"];
-        let has = |name: &str| {
-            let listed = Command::new("ldconfig").arg("-p").output();
-            listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains(name))
-        };
-        if !is_there || !libraries.iter().all(|name| has(name)) || crate::adapter::adapter_names().is_empty() {
-            eprintln!("skipped: a window needs Xvfb, {libraries:?} and a driver to draw with");
-            return None;
-        }
-        let display = format!(":{}", 200 + std::process::id() % 500);
-        let server = Command::new("Xvfb")
-            .args([&display, "-screen", "0", "1400x900x24", "-noreset", "-nolisten", "tcp"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{}", &display[1..]));
-        let begin = Instant::now();
-        while !socket.exists() && begin.elapsed() < LONG {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(Self { server, display })
-    }
-}
-
-impl Drop for Xvfb {
-    fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
-}
-
-#[test]
-fn a_real_window_shows_live_data_and_closes_while_busy() {
-    let Some(x) = Xvfb::start() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let report = folder.path().join("report.json");
-    let mut command = auricle();
-    command.env("DISPLAY", &x.display).env_remove("WAYLAND_DISPLAY");
-    command.args(["dashboard", "--demo", "--device", "cpu", "--after", "6", "--report"]).arg(&report);
-    let begin = Instant::now();
-    let output = command.output().unwrap();
-    let (took, text) = (begin.elapsed(), String::from_utf8_lossy(&output.stderr).into_owned());
-    assert!(output.status.success(), "{text}");
-    assert!(took < Duration::from_secs(25), "it should close while jobs run, and took {took:?}");
-    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
-    let points = report["points"].as_array().unwrap();
-    let first = points.iter().find(|point| point["frames_per_s"].as_f64() > Some(0.0)).unwrap();
-    assert!(first["at_s"].as_f64() < Some(3.0), "live data within 3 s, not {}", first["at_s"]);
-    assert!(report["snapshot"]["qos"]["high"]["done"].as_u64() > Some(20), "{}", report["snapshot"]["qos"]["high"]);
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_an_error() {
-    let window = WindowOptions {
-        after: Some(Duration::ZERO),
-        report: Some("/nowhere/at-all.json".into()),
-        ..WindowOptions::default()
-    };
-    if crate::adapter::adapter_names().is_empty() {
-        eprintln!("skipped: nothing here can draw");
-        return;
-    }
-    let error = auricle::dashboard::picture(on_cpu(), &window).unwrap_err().to_string();
-    assert!(error.contains("/nowhere/at-all.json"), "{error}");
 }

@@ -81,6 +81,10 @@ mod hints;
 #[cfg(all(feature = "dashboard", feature = "cli"))]
 mod dashboard;
 
+/// The dashboard as a program: pictures, a real window, mistakes.
+#[cfg(all(feature = "dashboard", feature = "cli"))]
+mod dashboard_window;
+
 /// The HTTP service.
 #[cfg(feature = "serve")]
 mod serve;

@@ -80,7 +80,6 @@ impl Dashboard {
     /// [`Error::Setting`](crate::Error::Setting) when the address of the service is none, and when the system has no threads left.
     /// What goes wrong later is shown.
     pub fn new(context: &Context, options: DashboardOptions, is_software: bool) -> Result<Self> {
-        theme::install(context);
         let desk = match &options.connect {
             Some(address) => {
                 let remote = Remote::new(address, options.token.clone())?;
@@ -92,12 +91,17 @@ impl Dashboard {
                 desk
             }
         };
+        Ok(Self::at(desk, context, options.theme, options.folder, is_software))
+    }
+
+    pub(super) fn at(desk: Desk, context: &Context, theme: Theme, folder: PathBuf, is_software: bool) -> Self {
+        theme::install(context);
         let dashboard = Self {
             desk,
-            theme: options.theme,
+            theme,
             is_flat: is_software,
             every: if is_software { EVERY_IN_SOFTWARE } else { EVERY },
-            folder: options.folder,
+            folder,
             wants_pause: false,
             frozen: None,
             view: TimeView::of_plots(),
@@ -113,7 +117,7 @@ impl Dashboard {
             message: Arc::default(),
         };
         dashboard.wear_theme(context);
-        Ok(dashboard)
+        dashboard
     }
 
     /// The engine that it opened; none while that is being opened, and where it looks at a service.

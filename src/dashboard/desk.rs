@@ -10,7 +10,7 @@
 //! The window only ever takes short locks, so nothing that an engine or a driver does can freeze it.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -102,8 +102,6 @@ pub(super) struct Figures {
     /// What runs, and the number of the last wish that was granted or refused.
     pub(super) settings: Settings,
     pub(super) settled: u64,
-    /// Floats that streams dropped, those that are closed included.
-    pub(super) dropped: u64,
     /// What takes a while just now.
     pub(super) doing: Option<String>,
     /// What did not work, and when.
@@ -113,13 +111,13 @@ pub(super) struct Figures {
 impl Figures {
     /// Takes over all but the history: what can be done to an engine depends on how it is now, also in a view that is held.
     pub(super) fn follow(&mut self, now: &Self) {
-        let Self { state, device, devices, history: _, streams, settings, settled, dropped, doing, problem } = now;
+        let Self { state, device, devices, history: _, streams, settings, settled, doing, problem } = now;
         self.state.clone_from(state);
         self.device.clone_from(device);
         self.devices.clone_from(devices);
         self.streams.clone_from(streams);
         self.settings.clone_from(settings);
-        (self.settled, self.dropped) = (*settled, *dropped);
+        self.settled = *settled;
         self.doing.clone_from(doing);
         self.problem.clone_from(problem);
     }
@@ -137,8 +135,6 @@ pub(super) struct Shared {
     pub(super) targets: Mutex<PerQos<Duration>>,
     /// Whether streams are fed.
     pub(super) is_fed: AtomicBool,
-    /// Floats that streams dropped which are closed.
-    pub(super) dropped_before: AtomicU64,
     quits: AtomicBool,
 }
 
@@ -165,7 +161,6 @@ impl Shared {
                 streams: Vec::new(),
                 settings: Settings::default(),
                 settled: 0,
-                dropped: 0,
                 doing: None,
                 problem: None,
             }),
@@ -174,7 +169,6 @@ impl Shared {
             load: Mutex::default(),
             targets: Mutex::new(PerQos::from_fn(|qos| Duration::from_millis(targets[qos]))),
             is_fed: AtomicBool::new(true),
-            dropped_before: AtomicU64::new(0),
             quits: AtomicBool::new(false),
         })
     }
@@ -273,6 +267,13 @@ impl Desk {
         Ok(desk)
     }
 
+    /// Without threads: what it shows, a test puts there.
+    #[cfg(test)]
+    pub(super) fn still(shared: &Arc<Shared>) -> Self {
+        let (commands, _) = crossbeam::channel::unbounded();
+        Self { shared: Arc::clone(shared), commands: Some(commands), engine: Arc::default(), threads: Vec::new() }
+    }
+
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
         let thread = thread.map_err(|error| Error::setting("a thread of the dashboard", name, error.to_string()))?;
@@ -332,10 +333,8 @@ fn watch(shared: &Shared, engine: &Mutex<Option<Running>>) {
                     // Before anything is waited for.
                     let now_s = shared.now_s();
                     let streams: Vec<FeedFigures> = lock(&shared.feeds).iter_mut().map(Feed::figures).collect();
-                    let dropped: u64 = streams.iter().map(|stream| stream.dropped).sum();
                     let mut figures = shared.figures();
                     figures.history.add(now_s, snapshot, hints.as_ref());
-                    figures.dropped = dropped + shared.dropped_before.load(Ordering::Relaxed);
                     figures.streams = streams;
                 }
                 Err(error) => shared.complain("looking at the engine", &error),

@@ -40,6 +40,15 @@ mod operator;
 
 mod panels;
 
+#[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    reason = "what it counts is small; what is skipped is said"
+)]
+mod pictures;
+
 mod remote;
 
 mod sound;

@@ -1,7 +1,6 @@
 //! Does what the window asks for, on a thread of its own: opening, compiling and moving take as long as they take.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -109,8 +108,6 @@ impl Operator {
             }
             Command::Close(id) => {
                 let mut feeds = lock(&self.shared.feeds);
-                let dropped: u64 = feeds.iter().filter(|feed| feed.id == id).map(Feed::dropped).sum();
-                self.shared.dropped_before.fetch_add(dropped, Ordering::Relaxed);
                 feeds.retain(|feed| feed.id != id);
                 let first = feeds.first().map(|feed| feed.id);
                 drop(feeds);

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 /// The least that everything has room in.
 const LEAST_SIZE: [f32; 2] = [1024.0, 640.0];
 
-/// Opens the window, and returns when it is closed.
+/// Opens the window, and returns when it is closed. On Linux any thread may do that, elsewhere only an app's first one; and
+/// only once in a process, which is winit's limit.
 ///
 /// # Errors
 /// [`Error::Window`] when there is no display, or nothing that could draw; what [`Dashboard::new`] says; and what hinders the
@@ -32,6 +33,14 @@ pub fn run(options: DashboardOptions, window: WindowOptions) -> Result<()> {
     native.renderer = eframe::Renderer::Wgpu;
     native.wgpu_options.wgpu_setup = egui_wgpu::WgpuSetup::Existing(setup);
     native.dithering = !is_software;
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    {
+        use winit::platform::x11::EventLoopBuilderExtX11 as _;
+        // It means Wayland's, too.
+        native.event_loop_builder = Some(Box::new(|builder| {
+            builder.with_any_thread(true);
+        }));
+    }
     let failure = Arc::new(std::sync::Mutex::new(None));
     let told = Arc::clone(&failure);
     let create: eframe::AppCreator<'_> = Box::new(move |creation| {

@@ -93,16 +93,16 @@ impl Processor {
         }
     }
 
-    /// Whether the command queue of a level has its priority in the hardware.
-    pub(crate) fn has_priority(&self, qos: Qos) -> bool {
-        self.queue(qos).as_ref().is_some_and(|device| device.has_priority())
+    /// What serves a level now; none before that is asked for, and while it is being replaced: whoever asks how things are does
+    /// not wait for a driver.
+    pub(crate) fn serving(&self, qos: Qos) -> Option<Arc<dyn Device>> {
+        self.queues[qos].try_lock().ok().and_then(|queue| queue.clone())
     }
 
     /// What the buffers of all its devices take; none on the CPU, nor while all of them are being replaced.
     pub(crate) fn memory(&self) -> Option<MemorySnapshot> {
         // They count together, so any of them will do.
-        let known = |qos: Qos| self.queues[qos].try_lock().ok().and_then(|queue| queue.clone());
-        Qos::ALL.into_iter().filter_map(known).find_map(|device| device.memory())
+        Qos::ALL.into_iter().filter_map(|qos| self.serving(qos)).find_map(|device| device.memory())
     }
 
     /// Frees what no work in flight uses.

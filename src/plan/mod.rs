@@ -99,6 +99,10 @@ impl Plan {
         self.on(qos).map(drop)
     }
 
+    pub(crate) fn counters(&self) -> &Counters {
+        self.inner.processor.counters()
+    }
+
     /// The plan on the command queue of a level.
     pub(crate) fn on(&self, qos: Qos) -> Result<Arc<Compiled>> {
         let inner = &self.inner;

@@ -200,6 +200,7 @@ impl Figures {
             plans: Vec::new(),
             work: WorkSnapshot::default(),
             compiled: CompiledSnapshot::default(),
+            devices: PerQos::default(),
             memory: None,
             health: Health::default(),
         }

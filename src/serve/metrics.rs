@@ -102,6 +102,7 @@ fn describe() {
         "latency over the last 10 s, by level, part and quantile"
     );
     describe_gauge!("auricle_lane_occupancy_ratio", "part of the last second in which a lane was busy");
+    describe_counter!("auricle_stream_dropped_floats_total", "floats that live streams dropped, by level");
     describe_counter!("auricle_batches_total", "batches that went to a device");
     describe_counter!("auricle_frames_total", "frames that plans have worked on, by what the gate found");
     describe_gauge!("auricle_memory_used_bytes", Unit::Bytes, "device memory that the engine's buffers take");
@@ -164,6 +165,7 @@ fn engine_figures(snapshot: &Snapshot) {
         for (outcome, count) in outcomes {
             counter!("auricle_jobs_answered_total", "qos" => qos_name, "outcome" => outcome).absolute(count);
         }
+        counter!("auricle_stream_dropped_floats_total", "qos" => qos_name).absolute(level.dropped);
         gauge!("auricle_jobs_waiting", "qos" => qos_name).set(level.waiting as f64);
         gauge!("auricle_jobs_in_flight", "qos" => qos_name).set(level.in_flight as f64);
         gauge!("auricle_jobs_per_second", "qos" => qos_name).set(level.rate_hz);

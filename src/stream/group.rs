@@ -108,6 +108,11 @@ impl Group {
         self.observer.ring();
     }
 
+    /// A stream of it dropped so many floats.
+    pub(super) fn has_dropped(&self, floats: u64) {
+        self.plan.counters().dropped(self.qos, floats);
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

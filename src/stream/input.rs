@@ -293,7 +293,11 @@ impl StreamInput {
             std::mem::swap(&mut self.since_loud, &mut self.next_since_loud);
             self.writer.advance(1);
         }
-        Some(dropped * self.shared.block_floats() as u64)
+        let dropped = dropped * self.shared.block_floats() as u64;
+        if dropped > 0 {
+            self.shared.home().1.has_dropped(dropped);
+        }
+        Some(dropped)
     }
 
     /// Drops what the stream's options say; returns whether the frame at hand fits then, and how many frames were dropped.

@@ -7,7 +7,7 @@ use crate::dashboard::app::{Action, Dashboard};
 use crate::dashboard::desk::{Figures, State};
 use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
-use crate::{DeviceKind, HealthState};
+use crate::{DeviceInfo, DeviceKind, HealthState, Qos};
 
 impl Dashboard {
     pub(in crate::dashboard) fn header(&mut self, ui: &mut Ui, figures: &Figures, tokens: &Tokens) {
@@ -50,8 +50,17 @@ impl Dashboard {
     }
 }
 
+/// The device that does the work now, which after a loss is not the one that was opened; and which levels are on another one.
+fn serving(figures: &Figures) -> Option<(&DeviceInfo, String)> {
+    let now = figures.history.last.as_ref().map(|snapshot| &snapshot.devices);
+    let device = now.and_then(|devices| devices.default.as_ref()).or(figures.device.as_ref())?;
+    let others = Qos::ALL.into_iter().filter_map(|qos| Some((qos, now?[qos].as_ref()?)));
+    let elsewhere = others.filter(|(_, other)| *other != device).map(|(qos, other)| format!(", {qos}: {}", other.name));
+    Some((device, elsewhere.collect()))
+}
+
 fn device(ui: &mut Ui, figures: &Figures, tokens: &Tokens) {
-    let Some(device) = &figures.device else { return };
+    let Some((device, elsewhere)) = serving(figures) else { return };
     let (kind, colour) = match device.kind {
         DeviceKind::Gpu => ("hardware", tokens.good),
         DeviceKind::SoftwareGpu => ("software", tokens.warning),
@@ -61,7 +70,7 @@ fn device(ui: &mut Ui, figures: &Figures, tokens: &Tokens) {
     let uptime = figures.history.last.as_ref().map_or(0.0, |snapshot| snapshot.uptime.as_secs_f64());
     ui.spacing_mut().item_spacing.x = 5.0;
     for (what, value) in [
-        ("Adapter", device.name.clone()),
+        ("Adapter", format!("{}{elsewhere}", device.name)),
         ("Up", text::duration(uptime)),
         ("Backend", device.backend.clone()),
         ("Driver", device.driver.clone()),

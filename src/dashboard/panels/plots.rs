@@ -56,7 +56,7 @@ impl Dashboard {
             // From right to left.
             choice(ui, &mut wanted, &[(Part::Compute, "compute"), (Part::Queue, "queue"), (Part::Total, "total")]);
         };
-        card(ui, tokens, right, ("Latency", "p50 solid, p95 dashed, p99 dotted"), legend, |ui| {
+        card(ui, tokens, right, ("Latency", "p50, p95 dashed, p99 dotted"), legend, |ui| {
             let targets = self.targets();
             self.plot(ui, "latency", figures, tokens, text::millis, |plot, lines| {
                 for qos in Qos::ALL {

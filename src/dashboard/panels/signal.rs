@@ -180,15 +180,14 @@ impl Dashboard {
         let paused = self.is_paused();
         let shared = std::sync::Arc::clone(self.shared());
         let waterfall = self.waterfall.get_or_insert_with(|| Waterfall::new(&context));
-        let stream = {
+        let (stream, channel) = {
             let listening = lock(&shared.ear);
             if let Some(ear) = listening.ear.as_ref().filter(|_| !paused) {
                 waterfall.follow(&context, ear, listening.version);
             }
-            listening.stream
+            (listening.stream, listening.channel)
         };
         let (place, response) = ui.allocate_exact_size(ui.available_size(), Sense::hover());
-        described(&response, "Waterfall before and after, levels of the stream");
         let gap = 10.0;
         let meters = 118.0;
         let scale = 46.0;
@@ -204,12 +203,28 @@ impl Dashboard {
         seconds(ui, tokens, Rect::from_min_size(place.min, vec2(34.0, height)));
         let bar = Rect::from_min_size(pos2(left + 2.0 * (width + gap), place.top()), vec2(10.0, height));
         colour_bar(ui, tokens, &waterfall.colours, bar);
+        let mut told = "Waterfall before and after".to_owned();
         if let Some(stream) = streams.iter().find(|known| known.id == stream) {
+            told = describe(stream, channel);
             let room =
                 Rect::from_min_max(pos2(place.right() - meters, place.top()), pos2(place.right(), place.bottom()));
             levels(ui, tokens, stream, room);
         }
+        described(&response, told);
     }
+}
+
+/// For whoever does not see it.
+fn describe(stream: &FeedFigures, channel: usize) -> String {
+    let gate = if stream.is_open { "open" } else { "closed" };
+    let of = format!("channel {} of {}", channel + 1, stream.name);
+    format!("Waterfall before and after, {of}; in {}, out {}, gate {gate}", dbfs(stream.before), dbfs(stream.after))
+}
+
+/// A level's root mean square.
+fn dbfs(level: Option<(f32, f32)>) -> String {
+    let sounding = level.filter(|(_, rms)| *rms > -110.0);
+    sounding.map_or_else(|| "silent".to_owned(), |(_, rms)| format!("{rms:.0} dBFS"))
 }
 
 fn side(ui: &Ui, tokens: &Tokens, waterfall: &Waterfall, ring: &Ring, room: Rect, name: &str) {
@@ -273,10 +288,7 @@ fn levels(ui: &Ui, tokens: &Tokens, stream: &FeedFigures, room: Rect) {
         painter.hline(bar.x_range(), y(peak), Stroke::new(1.5, tokens.strong));
         let under = |line: f32| pos2(bar.left() - 6.0, bar.bottom() + 8.0 + 12.0 * line);
         painter.text(under(0.0), Align2::LEFT_CENTER, name, small.clone(), tokens.subdued);
-        let value = level
-            .filter(|(_, rms)| *rms > -110.0)
-            .map_or_else(|| "silent".to_owned(), |(_, rms)| format!("{rms:.0} dBFS"));
-        painter.text(under(1.0), Align2::LEFT_CENTER, value, FontId::monospace(9.5), tokens.text);
+        painter.text(under(1.0), Align2::LEFT_CENTER, dbfs(level), FontId::monospace(9.5), tokens.text);
     }
     let error = stream.error.as_deref().map_or("", |_| "stream failed");
     painter.text(pos2(room.left() + 8.0, room.bottom()), Align2::LEFT_BOTTOM, error, small, tokens.error);

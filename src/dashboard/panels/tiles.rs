@@ -28,7 +28,7 @@ impl Dashboard {
         let value = percent(mean(figures, |point| point.sparsity));
         tile(ui, tokens, sparsity, "Sparsity", value, Some((figures, |point: &Point| point.sparsity)));
         self.memory_tile(ui, tokens, memory, figures);
-        drops_tile(ui, tokens, drops, figures, self.is_local());
+        drops_tile(ui, tokens, drops, figures);
     }
 
     fn latency_tile(&self, ui: &mut Ui, tokens: &Tokens, place: Rect, last: Option<&Point>) {
@@ -89,12 +89,13 @@ impl Dashboard {
     }
 }
 
-/// Floats that streams dropped, where they are ours; and jobs that were not done.
-fn drops_tile(ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures, is_local: bool) {
+/// Floats that streams dropped, and jobs that were not done.
+fn drops_tile(ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures) {
     let known = figures.history.last.as_ref().map(|snapshot| {
         let jobs: u64 = snapshot.qos.iter().map(|(_, qos)| qos.refused + qos.failed + qos.expired).sum();
-        match (figures.dropped, jobs) {
-            (0, 0) if is_local => ("0".to_owned(), ""),
+        let dropped = snapshot.qos.iter().map(|(_, qos)| qos.dropped).sum::<u64>();
+        match (dropped, jobs) {
+            (0, 0) => ("0".to_owned(), ""),
             (0, jobs) => (text::short(jobs as f64), "jobs"),
             (dropped, 0) => (text::short(dropped as f64), "floats"),
             (dropped, jobs) => (format!("{}+{}", text::short(dropped as f64), text::short(jobs as f64)), "fl+jobs"),
