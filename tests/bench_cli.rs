@@ -76,3 +76,74 @@ fn bench_serve_loses_nothing_and_is_never_at_fault() {
     assert!(number("hints_p50_ms") > 0.0 && number("hints_p50_ms") <= number("hints_p99_ms"), "{figures}");
     assert!(number("memory_growth") < 1.0, "memory doubled in four seconds: {figures}");
 }
+
+#[test]
+fn bench_filter_holds_figures_against_limits_peers_and_another_day() {
+    let folder = Folder::new();
+    let file = folder.path("figures.json");
+    let file = file.to_str().unwrap();
+    let peer = r#"echo '{"peers": [{"name": "snail", "figures": ["filter.hot.1t"]}], "skipped": {"hare": "asleep"}}';
+        while read line; do echo '{"rate": 1}'; done"#;
+    let filter = |more: &[&str]| {
+        let arguments = ["bench", "filter", "--rounds", "2", "--threads", "2"];
+        auricle(arguments.iter().chain(more)).output().unwrap()
+    };
+    let with_peer = ["--json", file, "--peer", peer];
+    let output = filter(if cfg!(unix) { &with_peer } else { &with_peer[..2] });
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let document: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    for part in ["machine", "adapter", "driver", "versions", "date", "limits", "results"] {
+        assert!(!document[part].is_null(), "{part} in {document}");
+    }
+    let named = |list: &str, name: &str| -> serde_json::Value {
+        let list = document[list].as_array().unwrap();
+        list.iter().find(|figure| figure["name"] == name).unwrap_or_else(|| panic!("{name} in {document}")).clone()
+    };
+    assert!(named("limits", "fma.1t")["median"].as_f64() > Some(1e8));
+    let hot = named("results", "filter.hot.1t");
+    let number = |of: &serde_json::Value| of.as_f64().unwrap_or_else(|| panic!("a number in {hot}"));
+    assert!(number(&hot["min"]) > 0.0 && number(&hot["min"]) <= number(&hot["median"]), "{hot}");
+    assert!(number(&hot["of_limit"]) > 0.0 && number(&hot["of_limit"]) < 1.0, "a filter is no peak: {hot}");
+    assert!(number(&hot["vs"]["realfft"]) > 0.0);
+    if cfg!(unix) {
+        assert!(number(&hot["vs"]["snail"]) > 1000.0, "{hot}");
+        assert!(text(&output.stdout).contains("not measured: hare (asleep)"), "{}", text(&output.stdout));
+    }
+    let compared = filter(&["--compare", file]);
+    let table = text(&compared.stdout);
+    assert!(compared.status.success() && table.contains("better"), "{table}");
+    let line = table.lines().rfind(|line| line.starts_with("filter.hot.1t")).unwrap();
+    assert!(line.trim_end().ends_with('x'), "{line}");
+
+    // What cannot be read is told before anything is measured.
+    std::fs::write(file, "{}").unwrap();
+    for (arguments, part) in [
+        (["--compare", "nowhere.json"], "nowhere.json"),
+        (["--compare", file], "has no figures of `auricle bench all --json`"),
+        (["--dtln", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["--peer", "exit 3"], "the peer `exit 3`"),
+        (["--picture", "curves.svg"], "no curve"),
+        (["--device", "gpu"], "measured on the CPU"),
+    ] {
+        let output = filter(&arguments);
+        assert!(!output.status.success() && text(&output.stderr).contains(part), "{}", text(&output.stderr));
+    }
+}
+
+/// README's table is the result file's, as `auricle bench table` prints it.
+#[test]
+fn the_table_of_the_readme_is_that_of_a_result_file() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("<!-- auricle bench table ").expect("README should have its table");
+    let (file, rest) = rest.split_once(" -->\n").unwrap();
+    let (kept, _) = rest.split_once("\n<!-- end of the table -->").unwrap();
+    let folder = Folder::new();
+    let picture = folder.path("curves.svg");
+    let arguments = ["bench", "table", file, "--picture", picture.to_str().unwrap()];
+    let output = auricle(arguments).current_dir(root).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(kept.trim(), text(&output.stdout).trim(), "put into README what `auricle bench table {file}` prints");
+    let (drawn, kept) = (std::fs::read(&picture).unwrap(), std::fs::read(root.join("assets/curves.svg")).unwrap());
+    assert!(drawn == kept, "draw it again: auricle bench table {file} --picture assets/curves.svg");
+}

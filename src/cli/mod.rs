@@ -47,6 +47,7 @@ Examples:
   auricle dashboard --demo                           a window on an engine at work
   auricle serve                                      hints, cleaning and metrics over HTTP, on this machine
   auricle devices                                    what can run here, and which one `auto` takes
+  auricle bench all --quick                          how fast all of it is here, beside its limits and its peers
   auricle bench qos                                  are urgent jobs on time while others fill the device
   auricle model show dtln.safetensors                what a denoiser is, and what it costs
 

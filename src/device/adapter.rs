@@ -93,6 +93,12 @@ impl Devices {
         self.hardware().map_or_else(|| cpu.info().clone(), |(_, info)| info.clone())
     }
 
+    /// The adapter behind a device; none for the CPU.
+    #[cfg(feature = "cli")]
+    pub(crate) fn adapter(&self, device: &DeviceInfo) -> Option<&wgpu::Adapter> {
+        self.adapters.iter().find(|(_, info)| info == device).map(|(adapter, _)| adapter)
+    }
+
     /// The limits that an adapter offers, by name: (what, amount). None for the CPU, which has none of these.
     pub fn limits(&self, device: &DeviceInfo) -> Option<Vec<(&'static str, u64)>> {
         let (adapter, _) = self.adapters.iter().find(|(_, info)| info == device)?;

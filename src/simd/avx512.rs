@@ -177,6 +177,11 @@ impl Simd for Avx512 {
         let line = floats.as_ptr().wrapping_add(ahead).cast();
         intrinsic!(x86::_mm_prefetch::<{ x86::_MM_HINT_T0 }>(line));
     }
+
+    #[inline(always)]
+    fn prefetch_far(self, bytes: &[u8]) {
+        intrinsic!(x86::_mm_prefetch::<{ x86::_MM_HINT_T1 }>(bytes.as_ptr().cast()));
+    }
 }
 
 /// Transposes each 4 x 4 block that four neighbouring vectors share in one 128-bit quarter.

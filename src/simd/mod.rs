@@ -148,6 +148,12 @@ pub(crate) trait Simd: Copy {
     fn prefetch(self, floats: &[f32], ahead: usize) {
         let _ = (floats, ahead);
     }
+
+    /// Hints that the cache line where these bytes begin will be read, though not at once: it goes into the second cache.
+    #[inline(always)]
+    fn prefetch_far(self, bytes: &[u8]) {
+        let _ = bytes;
+    }
 }
 
 /// Work that [`SimdLevel::run`] can do at any level. Its `run` must be `#[inline(always)]`.

@@ -9,8 +9,9 @@ use crate::{Engine, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos
 
 const DETAILS: &str = "\
 One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds, or with --block a part of that
-again and again, as a live source leaves its samples in a cache) as fast as the stream takes them; they go through the gate, and what is live through the ring and the filter; another thread pulls all that comes out. A
-round is over when the last sample has come out.
+again and again, as a live source leaves its samples in a cache) as fast as the stream takes them; they go through the
+gate, and what is live through the ring and the filter; another thread pulls all that comes out. A round is over when the
+last sample has come out.
 
   end to end         frames of 1024 samples per second, from the first push to the last sample out; the median of the rounds
   push               the same until the last sample was taken in
@@ -65,7 +66,7 @@ struct Figures {
 
 const FRAME_LEN: usize = 1024;
 /// 512 MiB: more than any L3 cache of one socket.
-const FRAMES: usize = 128 * 1024;
+pub(super) const FRAMES: usize = 128 * 1024;
 
 pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
     let engine = arguments.place.engine(ScheduleOptions::default())?;
@@ -79,10 +80,11 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
     let (mut end_to_end, mut pushes, mut reads, mut live) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..arguments.rounds {
         reads.push(read(&samples, arguments.push as usize));
-        let (pushed, all, heard) = round(arguments, &engine, &plan, &samples)?;
-        pushes.push(pushed);
-        end_to_end.push(all);
-        live = heard;
+        let pushing = Pushing { len: arguments.push as usize, ring: arguments.ring };
+        let round = round(&engine, &plan, &samples, &pushing)?;
+        pushes.push(round.pushed);
+        end_to_end.push(round.all);
+        live = round.heard;
     }
     let rate = |times: &mut Vec<Duration>| {
         times.sort_unstable();
@@ -106,7 +108,7 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
 }
 
 /// Noise at half of full scale, and frames of hardly anything, at random places but always the same.
-fn signal(sparse_percent: u32, frames: usize) -> HostBuffer {
+pub(super) fn signal(sparse_percent: u32, frames: usize) -> HostBuffer {
     let mut samples = HostBuffer::zeroed(frames * FRAME_LEN);
     let mut state = 0x9e37_79b9_u32;
     let mut random = move || {
@@ -139,16 +141,26 @@ fn read(samples: &[f32], push: usize) -> Duration {
     start.elapsed()
 }
 
-/// Times until all was taken in and until all was out, and the frames out that were not silent.
-fn round(
-    arguments: &IngestArguments,
-    engine: &Engine,
-    plan: &Plan,
-    samples: &[f32],
-) -> Result<(Duration, Duration, u64)> {
+/// How samples go in.
+pub(super) struct Pushing {
+    /// Samples in a push.
+    pub(super) len: usize,
+    /// Frames that may wait.
+    pub(super) ring: usize,
+}
+
+pub(super) struct Round {
+    /// Until all was taken in, and until all was out.
+    pushed: Duration,
+    pub(super) all: Duration,
+    /// Frames out that were not silent.
+    heard: u64,
+}
+
+pub(super) fn round(engine: &Engine, plan: &Plan, samples: &[f32], pushing: &Pushing) -> Result<Round> {
     let options = StreamOptions {
         qos: Qos::High,
-        ring: arguments.ring,
+        ring: pushing.ring,
         max_batch: 256,
         max_delay: Duration::from_micros(200),
         ..StreamOptions::default()
@@ -169,7 +181,7 @@ fn round(
                 }
             }
         });
-        for piece in pieces(samples, arguments.push as usize) {
+        for piece in pieces(samples, pushing.len) {
             input.push(piece)?;
         }
         let pushed = start.elapsed();
@@ -179,7 +191,7 @@ fn round(
         if floats != (FRAMES * FRAME_LEN) as u64 {
             bail!("{floats} samples of {} came out", FRAMES * FRAME_LEN);
         }
-        Ok((pushed, all, heard))
+        Ok(Round { pushed, all, heard })
     })
 }
 

@@ -1,5 +1,7 @@
 //! `auricle bench`: figures that anyone can check on their own machine.
 
+mod figures;
+
 mod ingest;
 
 mod qos;
@@ -14,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 
+use self::figures::FigureArguments;
 use self::ingest::IngestArguments;
 pub(super) use self::qos::QosArguments;
 use self::streams::StreamsArguments;
@@ -23,6 +26,40 @@ use crate::{DeviceChoice, Engine, EngineOptions, ScheduleOptions};
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum BenchCommand {
+    /// Measure everything that has a rate: gate, filter, both, ingest, denoiser, start, scaling, and a GPU where there is one.
+    #[command(after_long_help = figures::DETAILS)]
+    All(FigureArguments),
+
+    /// Measure the gate: looking at samples from memory.
+    #[command(after_long_help = figures::DETAILS)]
+    Gate(FigureArguments),
+
+    /// Measure the filter: frames from and to a cache.
+    #[command(after_long_help = figures::DETAILS)]
+    Filter(FigureArguments),
+
+    /// Measure gate and filter: from memory, more or less of it quiet.
+    #[command(after_long_help = figures::DETAILS)]
+    Pipeline(FigureArguments),
+
+    /// Measure the denoiser: channels in real time, f32, f16 and int8.
+    #[command(after_long_help = figures::DETAILS)]
+    Denoise(FigureArguments),
+
+    /// Measure how long `auricle run` takes for a second of sound.
+    #[command(after_long_help = figures::DETAILS)]
+    Start(FigureArguments),
+
+    /// Print the figures of a result file as a table in Markdown, as README has it.
+    Table {
+        /// What `auricle bench all --json` wrote.
+        file: PathBuf,
+
+        /// Draw its scaling curves as SVG, too.
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
+    },
+
     /// Measure how well urgent jobs are kept on time while background work fills the device.
     Qos(QosArguments),
 
@@ -39,6 +76,13 @@ pub(super) enum BenchCommand {
 
 pub(super) fn bench(command: &BenchCommand) -> Result<()> {
     match command {
+        BenchCommand::All(arguments) => figures::bench(figures::Kind::All, arguments),
+        BenchCommand::Gate(arguments) => figures::bench(figures::Kind::Gate, arguments),
+        BenchCommand::Filter(arguments) => figures::bench(figures::Kind::Filter, arguments),
+        BenchCommand::Pipeline(arguments) => figures::bench(figures::Kind::Pipeline, arguments),
+        BenchCommand::Denoise(arguments) => figures::bench(figures::Kind::Denoise, arguments),
+        BenchCommand::Start(arguments) => figures::bench(figures::Kind::Start, arguments),
+        BenchCommand::Table { file, picture } => figures::table(file, picture.as_deref()),
         BenchCommand::Qos(arguments) => qos::bench(arguments),
         BenchCommand::Streams(arguments) => streams::bench(arguments),
         BenchCommand::Ingest(arguments) => ingest::bench(arguments),
@@ -64,6 +108,11 @@ struct Place {
 }
 
 impl Place {
+    /// Whether standard output is for one JSON object.
+    fn is_json_out(&self) -> bool {
+        self.json.as_ref().is_some_and(|path| path.as_os_str() == "-")
+    }
+
     fn engine(&self, schedule: ScheduleOptions) -> Result<Engine> {
         let device = self.device.clone();
         Ok(Engine::open(&EngineOptions { device, threads: self.threads, schedule, ..EngineOptions::default() })?)
@@ -75,9 +124,10 @@ fn give(figures: &impl serde::Serialize, table: &str, json: Option<&Path>) -> Re
     match json {
         Some(path) if path.as_os_str() == "-" => print(&serde_json::to_string_pretty(figures)?),
         Some(path) => {
+            // What took minutes is told, whatever becomes of the file.
+            print(table)?;
             let text = serde_json::to_string_pretty(figures)? + "\n";
-            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-            print(table)
+            std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
         }
         None => print(table),
     }

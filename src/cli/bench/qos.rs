@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use clap::Parser as _;
 
 use super::{Place, cpu_time, give, ms, percentile, seconds_since_1970, table};
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
@@ -64,7 +65,7 @@ fn turn_s(text: &str) -> Result<f64, String> {
 
 /// The figures. Times in milliseconds unless their names say otherwise; none where there is no way to measure.
 #[derive(Clone, Debug, serde::Serialize)]
-struct Figures {
+pub(super) struct Figures {
     device: String,
     driver: String,
     denoise: String,
@@ -74,14 +75,14 @@ struct Figures {
     high_jobs: usize,
     high_frames: usize,
     high_p50_ms: f64,
-    high_p99_ms: f64,
+    pub(super) high_p99_ms: f64,
     high_p50_control_ms: f64,
-    high_p99_control_ms: f64,
+    pub(super) high_p99_control_ms: f64,
     p99_ratio: f64,
     bound_ms: f64,
-    low_share: f64,
-    total_vs_low_only: f64,
-    scheduler_cpu_us_per_job: Option<f64>,
+    pub(super) low_share: f64,
+    pub(super) total_vs_low_only: f64,
+    pub(super) scheduler_cpu_us_per_job: Option<f64>,
     hand_over_parked_us: f64,
     hand_over_awake_us: f64,
     expired_late_p99_ms: Option<f64>,
@@ -94,6 +95,22 @@ const HIGH_LOAD: f64 = 0.2;
 const HIGH_JOB: Duration = Duration::from_millis(2);
 /// And a background job.
 const LOW_JOB: Duration = Duration::from_millis(20);
+
+/// A few turns on the CPU, with the built-in denoiser.
+#[derive(Debug, clap::Parser)]
+struct Short {
+    #[command(flatten)]
+    arguments: QosArguments,
+}
+
+pub(super) fn short(threads: usize, quick: bool) -> Result<Figures> {
+    let (turn, rounds) = if quick { ("1", "2") } else { ("2", "5") };
+    let threads = threads.to_string();
+    let words =
+        ["", "--device", "cpu", "--denoise", "builtin", "--turn", turn, "--rounds", rounds, "--threads", &threads];
+    let Short { arguments } = Short::try_parse_from(words)?;
+    Bench::new(&arguments)?.figures(&arguments)
+}
 
 pub(super) fn bench(arguments: &QosArguments) -> Result<()> {
     let bench = Bench::new(arguments)?;

@@ -128,8 +128,14 @@ fn packed(lanes: usize, inputs: usize, outputs: usize, weights: &[f32]) -> HostB
 }
 
 /// How a weight is kept.
-trait Stored: Copy {
+trait Stored: bytemuck::Pod {
     fn load<S: Simd>(simd: S, from: &[Self]) -> S::Vector;
+
+    /// Asks for the memory from here on.
+    #[inline(always)]
+    fn prefetch<S: Simd>(simd: S, from: &[Self]) {
+        simd.prefetch_far(bytemuck::cast_slice(from));
+    }
 }
 
 impl Stored for f32 {
@@ -195,16 +201,17 @@ impl<W: Stored> Product<'_, W> {
     fn piece<S: Simd, const VECTORS: usize>(&mut self, simd: S, first: usize, inputs: Range<usize>) {
         let count = self.rows.count;
         let mut row = 0;
+        let mut tile = 0;
         if S::TILE_ROWS >= 8 {
             while row + 8 <= count {
-                self.tile::<S, 8, VECTORS>(simd, row, first, &inputs);
-                row += 8;
+                self.tile::<S, 8, VECTORS>(simd, (tile, row), first, &inputs);
+                (tile, row) = (tile + 1, row + 8);
             }
         }
         if S::TILE_ROWS >= 4 {
             while row + 4 <= count {
-                self.tile::<S, 4, VECTORS>(simd, row, first, &inputs);
-                row += 4;
+                self.tile::<S, 4, VECTORS>(simd, (tile, row), first, &inputs);
+                (tile, row) = (tile + 1, row + 4);
             }
         }
         while row < count {
@@ -216,7 +223,7 @@ impl<W: Stored> Product<'_, W> {
                     self.lone_row(simd, row, first);
                 }
             } else {
-                self.tile::<S, 1, VECTORS>(simd, row, first, &inputs);
+                self.tile::<S, 1, VECTORS>(simd, (usize::MAX, row), first, &inputs);
             }
             row += 1;
         }
@@ -226,14 +233,16 @@ impl<W: Stored> Product<'_, W> {
     fn tile<S: Simd, const ROWS: usize, const VECTORS: usize>(
         &mut self,
         simd: S,
-        row: usize,
+        (tile, row): (usize, usize),
         first: usize,
         inputs: &Range<usize>,
     ) {
         let (outputs, stride) = (self.outputs, self.rows.stride);
         let width = VECTORS * S::LANES;
         let begin = first * S::LANES;
-        let panel = &self.weights[begin * self.inputs..][inputs.start * width..inputs.end * width];
+        let (panel, next) = self.weights[begin * self.inputs + inputs.start * width..].split_at(inputs.len() * width);
+        // While all rows go through this piece, the first tiles ask for the next one, a vector of each input each.
+        let ahead = if tile < VECTORS { &next[next.len().min(tile * S::LANES)..] } else { &[] };
         let mut rows: [&[f32]; ROWS] = [&[]; ROWS];
         for (r, cut) in rows.iter_mut().enumerate() {
             *cut = &self.rows.floats[(row + r) * stride..][inputs.clone()];
@@ -251,6 +260,9 @@ impl<W: Stored> Product<'_, W> {
         }
         for input in 0..inputs {
             let weights = &panel[input * width..(input + 1) * width];
+            if input * width < ahead.len() {
+                W::prefetch(simd, &ahead[input * width..]);
+            }
             let mut loaded = [sums[0][0]; VECTORS];
             for v in 0..VECTORS {
                 loaded[v] = W::load(simd, &weights[v * S::LANES..]);
