@@ -74,7 +74,8 @@ pub(super) fn multiply_add(name: String, threads: &rayon::ThreadPool) -> Member<
     })
 }
 
-/// A value of each eight cache lines, so that nothing is left out; the lines 4 KiB on are asked for, as the gate does.
+/// The largest of all samples, in eight vectors that do not wait for each other; the lines 4 KiB on are asked for, as the gate
+/// does.
 struct Read<'a> {
     samples: &'a [f32],
 }
