@@ -21,7 +21,7 @@ use crate::{Engine, PerQos};
 /// How often the window is drawn anew by itself.
 const EVERY: Duration = Duration::from_millis(16);
 /// The same where no GPU draws it: then each time costs some sixty milliseconds of the cores that the engine has, too.
-const EVERY_IN_SOFTWARE: Duration = Duration::from_millis(500);
+const EVERY_IN_SOFTWARE: Duration = Duration::from_secs(1);
 /// Below that height the middle is scrolled.
 const LEAST_HEIGHT: f32 = 540.0;
 /// How long a message stays.
@@ -74,7 +74,7 @@ pub struct Dashboard {
 
 impl Dashboard {
     /// Opens an engine, or looks at that of a service, and gives the context its fonts and colours. `is_software` says that no
-    /// GPU draws the window: then it is drawn twice a second, and without filled areas.
+    /// GPU draws the window: then it is drawn once a second, and without filled areas.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) when the address of the service is none, and when the system has no threads left.

@@ -12,21 +12,28 @@ use crate::frame::{Domain, FrameShape};
 use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker};
 use crate::simd::SimdLevel;
 
-/// The filter kernel with all the source it includes.
-pub(crate) const WGSL: &str = concat!(
-    include_str!("../../../shaders/complex.wgsl"),
-    include_str!("../../../shaders/frames.wgsl"),
-    include_str!("../../../shaders/fft.wgsl"),
-    include_str!("../../../shaders/filter.wgsl"),
-);
+/// The filter kernel with all the source it includes, for values of one window or of two.
+macro_rules! filter_wgsl {
+    ($values:literal) => {
+        concat!(
+            include_str!("../../../shaders/complex.wgsl"),
+            include_str!("../../../shaders/frames.wgsl"),
+            include_str!(concat!("../../../shaders/", $values)),
+            include_str!("../../../shaders/fft.wgsl"),
+            include_str!("../../../shaders/filter.wgsl"),
+        )
+    };
+}
+
+pub(crate) const ONE_WINDOW_WGSL: &str = filter_wgsl!("one_window.wgsl");
+pub(crate) const TWO_WINDOWS_WGSL: &str = filter_wgsl!("two_windows.wgsl");
 
 /// Complex values that fit into 16 KiB of workgroup memory.
 const LARGEST_TILE: usize = 2048;
-/// Tiles of short windows are filled up to this: eight values for each of 64 invocations.
+/// Places of a tile of short windows, which are put side by side up to this.
 const USUAL_TILE: usize = 512;
-/// Invocations, unless a window is transformed in halves: then each keeps `KEPT_LEN` of the shader, 8, of 2048 values.
-const USUAL_WORKGROUP: usize = 64;
-const SPLIT_WORKGROUP: usize = 256;
+/// An invocation does one butterfly of radix 8 in a pass.
+const VALUES_PER_INVOCATION: usize = 8;
 
 /// The uniform struct `FilterParams` of the shader, which its Rust side writes as words.
 #[repr(C)]
@@ -175,13 +182,15 @@ pub(crate) fn filter_kernel(
     let transform = DeviceTransform::new(shape, layout);
     let measures = filter.measure != Measure::Nothing;
     let part = transform.tile_part();
-    // A tile holds one window when it is measured: the workgroup's sum is that window's.
+    // Two windows share each value's address and twiddles wherever both fit.
+    let paired = 2 * part <= LARGEST_TILE;
+    // The windows of one value fill a tile when they are measured: the workgroup's sum is theirs.
     let tile = if measures { part } else { part.max(USUAL_TILE) };
-    let workgroup = if transform.split { SPLIT_WORKGROUP } else { USUAL_WORKGROUP.min(tile) };
+    let windows = tile / part * (1 + usize::from(paired));
     let (part_rows, part_columns) = transform.part_shape();
     let split_mask = if transform.rows == 1 { u32::MAX } else { !(word(part_columns) - 1) };
     let constants = [
-        ("WORKGROUP_SIZE", word(workgroup)),
+        ("WORKGROUP_SIZE", word(tile / VALUES_PER_INVOCATION)),
         ("TILE_LEN", word(tile)),
         ("LEN_LOG2", part.trailing_zeros()),
         ("ROWS_LOG2", part_rows.trailing_zeros()),
@@ -190,19 +199,20 @@ pub(crate) fn filter_kernel(
         ("MEASURE", u32::from(measures)),
         ("SPLIT", u32::from(transform.split)),
         ("SPLIT_MASK", split_mask),
+        ("SEAMLESS", u32::from(layout.margin > 0)),
         ("SIDE_BY_SIDE", u32::from(matches!(operand, Operand::Buffer(_)))),
     ];
     let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
     Kernel {
         name: "phi_resolvent".to_owned(),
-        wgsl: WGSL.into(),
+        wgsl: if paired { TWO_WINDOWS_WGSL } else { ONE_WINDOW_WGSL }.into(),
         entry: "phi_resolvent".to_owned(),
         constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
         params: vec![word(layout.windows_per_frame), pairs(shape.len()), pairs(layout.hop), pairs(layout.margin)],
         reads_units: true,
         tables: vec![twiddles(transform), response(filter, transform), weights(filter, transform)],
         items_per_frame: word(layout.windows_per_frame),
-        items_per_workgroup: word(tile / part),
+        items_per_workgroup: word(windows),
         twin: Arc::new(FilterTwin { filter: *filter, shape, layout }),
     }
 }

@@ -8,7 +8,7 @@ use crate::graph::limits::inspect::{Members, constant, members};
 use crate::recording::{Kernel, NO_SLOT, Unit};
 use crate::stage::denoise::kernel::{self, Extent};
 use crate::stage::denoise::network::HopStep;
-use crate::stage::filter::{FilterMode, FilterParams, Measure, WGSL};
+use crate::stage::filter::{FilterMode, FilterParams, Measure, ONE_WINDOW_WGSL, TWO_WINDOWS_WGSL};
 use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
 
 fn parse(wgsl: &str) -> naga::Module {
@@ -40,12 +40,13 @@ fn structs_have_one_field_list_in_both_languages() {
     });
     assert_eq!(members(&gate, "GateParams"), params);
     let unit: Members = rust_members!(Unit { slot, previous, next, frame });
-    let filter = parse(WGSL);
-    for module in [&gate, &filter, &parse(&gather_kernel(FrameShape::real(64)).wgsl)] {
+    let (alone, paired) = (parse(ONE_WINDOW_WGSL), parse(TWO_WINDOWS_WGSL));
+    for module in [&gate, &alone, &paired, &parse(&gather_kernel(FrameShape::real(64)).wgsl)] {
         assert_eq!(members(module, "Unit"), unit);
     }
     let params: Members = rust_members!(FilterParams { count, windows_per_frame, frame_len, hop, margin });
-    assert_eq!(members(&filter, "FilterParams"), params);
+    assert_eq!(members(&alone, "FilterParams"), params);
+    assert_eq!(members(&paired, "FilterParams"), params);
 }
 
 #[test]
@@ -168,11 +169,12 @@ fn constants_are_the_same_in_both_languages() {
     assert_eq!(constant(&gate, "ALWAYS_LOUD"), ALWAYS_LOUD);
     assert_eq!(constant(&gate, "INFINITY_BITS"), f32::INFINITY.to_bits());
     assert!(constant(&gate, "WIDEST_DISPATCH") <= 65_535, "within the limit of every adapter");
-    let kept = u64::from(constant(&parse(WGSL), "KEPT_LEN"));
+    let kept = u64::from(constant(&parse(ONE_WINDOW_WGSL), "KEPT_LEN"));
     for filter in super::filters() {
+        let (tile, workgroup) = (filter.constant("TILE_LEN"), filter.constant("WORKGROUP_SIZE"));
+        assert_eq!(tile % (8 * workgroup), 0, "{}: every invocation has as many butterflies", filter.name);
         if filter.constant("SPLIT") == 1 {
-            let per_invocation = filter.constant("TILE_LEN") / filter.constant("WORKGROUP_SIZE");
-            assert_eq!(per_invocation, kept, "{} keeps all of its tile", filter.name);
+            assert_eq!(tile / workgroup, kept, "{} keeps all of its tile", filter.name);
         }
     }
 }

@@ -19,7 +19,7 @@ fn every_kernel_runs_on_every_adapter() {
         let (module, info, index) = entry.resolve();
         let needs = Needs::of(&module, &info, index);
         needs.check().unwrap_or_else(|problem| panic!("{}: {problem}", entry.name));
-        assert!(needs.invocations >= 32 && needs.storage_buffers >= 2, "{} is measured: {needs:?}", entry.name);
+        assert!(needs.invocations >= 4 && needs.storage_buffers >= 2, "{} is measured: {needs:?}", entry.name);
     }
 }
 
@@ -76,17 +76,16 @@ fn the_loops_are_those_that_are_counted_here() {
         pairs.iter().map(|(name, loops)| ((*name).to_owned(), *loops)).collect()
     };
     let filter = named(&[
+        ("open_butterfly", 1),
         ("forward_pass_8", 1),
         ("inverse_pass_8", 1),
         ("innermost_pass_4", 1),
         ("innermost_pass_2", 1),
         ("forward_axis", 1),
         ("inverse_axis", 1),
-        // One or the other of them runs.
-        ("load_tile", 2),
         ("multiply_spectrum", 1),
         ("store_powers", 1),
-        ("phi_resolvent", 4),
+        ("phi_resolvent", 3),
     ]);
     assert_eq!(loops(&filters()[0].wgsl), filter);
     let [gate, _, gather] = &others()[..] else { panic!("there are three others") };
@@ -99,14 +98,15 @@ fn filter_iterations(entry: &Entry) -> u64 {
     let [workgroup, tile, len, rows, split, measure] =
         ["WORKGROUP_SIZE", "TILE_LEN", "LEN_LOG2", "ROWS_LOG2", "SPLIT", "MEASURE"].map(|name| entry.constant(name));
     let shared = |items: u64| items.div_ceil(workgroup);
+    // The first or the last pass opens its butterflies as well: two windows each.
+    let pass = |radix: u64| shared(tile / radix) * (1 + 2);
     let axis = |axis_log2: u64| {
-        let innermost = [0, shared(tile / 2), shared(tile / 4)][(axis_log2 % 3) as usize];
-        axis_log2 / 3 * (1 + shared(tile / 8)) + innermost
+        let innermost = [0, pass(2), pass(4)][(axis_log2 % 3) as usize];
+        axis_log2 / 3 * (1 + pass(8)) + innermost
     };
     let one_way = axis(rows) + axis(len - rows);
-    let half = 1 + shared(tile) + 2 * one_way + shared(tile) + split * 8;
-    let store = if split == 1 { 8 } else { shared(tile) };
-    (1 + split) * half + store + measure * workgroup
+    let half = 1 + 2 * one_way + shared(tile) + split * 8;
+    (1 + split) * half + split * 8 + measure * workgroup
 }
 
 #[test]
