@@ -70,7 +70,7 @@
 //! dashboard               a window on an engine: figures, spectra, controls; the only user of egui
 //! serve                   the engine over HTTP: hints, cleaning, live streams, metrics
 //!   chain                 gate, filter and denoiser as all three of them run them
-//! quality                 beside the flow: measures of a cleaned signal, for whoever needs them
+//! quality, locate         beside the flow: measures of a cleaned signal; how much later a second receiver heard it
 //!   engine                what embedders hold: open, compile, submit, snapshot, shut down
 //!     stream              LIVE: rings, the observer, streams of one plan and level in one batch
 //!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets; how large the next should be
@@ -138,6 +138,8 @@ pub mod stage;
 
 pub mod quality;
 
+pub mod locate;
+
 pub mod resample;
 
 mod recording;
@@ -153,6 +155,9 @@ pub mod picture;
 
 #[cfg(feature = "train")]
 pub mod train;
+
+#[cfg(any(feature = "cli", feature = "train"))]
+mod random;
 
 mod memory;
 
@@ -187,6 +192,7 @@ pub use schedule::{
 };
 pub use stage::denoise::{Denoise, Level, Precision};
 pub use stage::filter::{FilterMode, FilterOutput, GOLDEN_RATIO, Measure, PhiResolvent, Wavenumber, measure};
+pub use stage::fourier::{Fourier, Taper};
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
 pub use telemetry::{

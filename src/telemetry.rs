@@ -125,6 +125,8 @@ pub enum NodeKind {
     Gate,
     /// A phi-resolvent filter.
     Filter,
+    /// A Fourier transform.
+    Fourier,
     /// A denoiser.
     Denoise,
     /// A kernel of the app's own.

@@ -39,6 +39,9 @@ mod batches;
 /// The phi-resolvent filter, frame by frame.
 mod filter;
 
+/// The transform as a node of a graph.
+mod fourier;
+
 /// Results whose memory is used again.
 mod reuse;
 
@@ -120,6 +123,10 @@ mod devices;
 
 /// Pipelines that are built once: in memory, and on disk.
 mod compile;
+
+/// Delays between two receivers, and the policy that weights bins for them.
+#[cfg(feature = "cli")]
+mod locate;
 
 /// Files for the tests of formats.
 mod files;

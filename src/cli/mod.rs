@@ -29,7 +29,6 @@ mod run;
 #[cfg(feature = "serve")]
 mod serve;
 
-#[cfg(feature = "train")]
 mod train;
 
 use std::io::Write as _;
@@ -44,6 +43,7 @@ Examples:
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
   arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
   auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
+  auricle eval policy builtin                        how well delays between two receivers come out
   auricle dashboard --demo                           a window on an engine at work
   auricle serve                                      hints, cleaning and metrics over HTTP, on this machine
   auricle devices                                    what can run here, and which one `auto` takes
@@ -66,7 +66,7 @@ struct Arguments {
 enum Command {
     /// Clean a recording or a stream.
     Run(Box<config::RunArguments>),
-    /// Measure how good cleaned recordings are, against clean ones and beside two baselines.
+    /// Measure how good cleaned recordings are, against clean ones and beside two baselines; or delays (`eval policy`).
     Eval(Box<eval::EvalArguments>),
     /// Measure how fast this machine is, and how well it keeps urgent jobs on time.
     #[command(subcommand)]
@@ -86,7 +86,6 @@ enum Command {
     /// Show the machine's cores, and try what keeping threads and memory in their places does here.
     Isolate(isolate::IsolateArguments),
     /// Make a model from data that this command makes itself.
-    #[cfg(feature = "train")]
     #[command(subcommand)]
     Train(train::TrainCommand),
     /// Look at a model file, or make one of a published network.
@@ -108,9 +107,12 @@ pub fn main() -> ExitCode {
             Ok(config) => run::run(&config),
             Err(error) => return complain(&error, 2),
         },
-        Command::Eval(arguments) => match eval::EvalConfig::new(&arguments) {
-            Ok(config) => eval::eval(&config),
-            Err(error) => return complain(&error, 2),
+        Command::Eval(arguments) => match &arguments.what {
+            Some(eval::EvalCommand::Policy(arguments)) => eval::policy::policy(arguments),
+            None => match eval::EvalConfig::new(&arguments) {
+                Ok(config) => eval::eval(&config),
+                Err(error) => return complain(&error, 2),
+            },
         },
         Command::Bench(command) => bench::bench(&command),
         Command::Devices { json } => devices::devices(json),
@@ -125,7 +127,6 @@ pub fn main() -> ExitCode {
             Err(error) => return complain(&error, 2),
         },
         Command::Isolate(arguments) => isolate::isolate(&arguments),
-        #[cfg(feature = "train")]
         Command::Train(command) => train::train(&command),
         Command::Model(command) => model::model(&command),
         Command::Completions { shell } => {
@@ -135,9 +136,14 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error, 1),
+        Err(error) => complain(&error, if error.is::<Misuse>() { 2 } else { 1 }),
     }
 }
+
+/// An option that cannot be, found where it is used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misuse(String);
 
 #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
 fn complain(error: &anyhow::Error, code: u8) -> ExitCode {

@@ -9,6 +9,7 @@ use crate::frame::FrameShape;
 use crate::recording::{BufferSpec, DenoiseStep, Flow, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
+use crate::stage::fourier::Fourier;
 use crate::stage::gate::Gate;
 
 /// The second output of a filter that measures.
@@ -207,6 +208,7 @@ impl Recorder {
             NodeKind::Input(shape) => self.input(node, *shape),
             NodeKind::Gate(gate) => self.gate(node, edges[0], gate),
             NodeKind::Filter(filter) => self.filter(node, edges[0], filter),
+            NodeKind::Fourier(fourier) => self.fourier(node, edges[0], *fourier),
             NodeKind::Kernel(kernel) => self.kernel(node, &edges, kernel),
             NodeKind::Output => self.output(node, edges[0]),
             NodeKind::Denoise(_) => Err(Error::graph(&node.name, "a denoiser should stand between recordings")),
@@ -277,6 +279,14 @@ impl Recorder {
             let edge = Edge { operand: Operand::Buffer(powers), shape: powers_shape, gated: edge.gated };
             self.edges.insert(format!("{}{POWERS}", node.name), edge);
         }
+        Ok(())
+    }
+
+    fn fourier(&mut self, node: &Node, edge: Edge, fourier: Fourier) -> Result<()> {
+        fourier.check(edge.shape).map_err(|error| Error::graph(&node.name, error.to_string()))?;
+        let result = self.buffer(format!("{}.transformed", node.name), edge.shape);
+        self.step(node, fourier.kernel(edge.shape, edge.operand), vec![edge.operand], vec![result]);
+        self.edges.insert(node.name.clone(), Edge { operand: Operand::Buffer(result), ..edge });
         Ok(())
     }
 

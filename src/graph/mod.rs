@@ -9,6 +9,7 @@ pub(crate) mod limits;
 use crate::frame::FrameShape;
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{Measure, PhiResolvent};
+use crate::stage::fourier::Fourier;
 use crate::stage::gate::Gate;
 use crate::telemetry;
 
@@ -47,6 +48,7 @@ enum NodeKind {
     Input(FrameShape),
     Gate(Gate),
     Filter(PhiResolvent),
+    Fourier(Fourier),
     Denoise(Denoise),
     Kernel(CustomKernel),
     Output,
@@ -74,6 +76,12 @@ impl Graph {
     #[must_use]
     pub fn filter(self, name: &str, source: &str, filter: PhiResolvent) -> Self {
         self.node(name, &[source], NodeKind::Filter(filter))
+    }
+
+    /// A Fourier transform of each frame, for kernels of your own that work on spectra.
+    #[must_use]
+    pub fn fourier(self, name: &str, source: &str, fourier: Fourier) -> Self {
+        self.node(name, &[source], NodeKind::Fourier(fourier))
     }
 
     /// A denoiser. A graph has at most one; what follows it runs on every frame that it gives.
@@ -112,6 +120,7 @@ impl Graph {
                 NodeKind::Input(shape) => (telemetry::NodeKind::Input, (shape.floats() * size_of::<f32>()) as u64),
                 NodeKind::Gate(_) => (telemetry::NodeKind::Gate, 0),
                 NodeKind::Filter(_) => (telemetry::NodeKind::Filter, 0),
+                NodeKind::Fourier(_) => (telemetry::NodeKind::Fourier, 0),
                 NodeKind::Denoise(_) => (telemetry::NodeKind::Denoise, 0),
                 NodeKind::Kernel(_) => (telemetry::NodeKind::Kernel, 0),
                 NodeKind::Output => (telemetry::NodeKind::Output, 0),
@@ -128,6 +137,7 @@ impl Graph {
             (NodeKind::Input(shape), NodeKind::Input(other)) => shape == other,
             (NodeKind::Gate(gate), NodeKind::Gate(other)) => gate == other,
             (NodeKind::Filter(filter), NodeKind::Filter(other)) => filter == other,
+            (NodeKind::Fourier(fourier), NodeKind::Fourier(other)) => fourier == other,
             (NodeKind::Denoise(denoise), NodeKind::Denoise(other)) => denoise == other,
             (NodeKind::Kernel(kernel), NodeKind::Kernel(other)) => kernel.is_same(other),
             (NodeKind::Output, NodeKind::Output) => true,

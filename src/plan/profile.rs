@@ -55,7 +55,7 @@ impl Profile {
                     let bytes = flow.denoise.as_ref().map_or(0, |step| bytes(step.shape.floats()));
                     (Part::Denoised, (bytes, bytes))
                 }
-                NodeKind::Filter | NodeKind::Kernel => match first.get(name.as_str()) {
+                NodeKind::Filter | NodeKind::Fourier | NodeKind::Kernel => match first.get(name.as_str()) {
                     Some(bytes) => (Part::Live, *bytes),
                     None => (Part::Then, then.get(name.as_str()).copied().unwrap_or_default()),
                 },

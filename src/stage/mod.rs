@@ -6,6 +6,8 @@ pub mod gate;
 
 pub mod filter;
 
+pub mod fourier;
+
 pub mod denoise;
 
 pub mod sink;

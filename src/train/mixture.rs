@@ -3,11 +3,11 @@
 use rustfft::num_complex::Complex32;
 
 use super::noise::Maker;
-use super::random::Random;
 use super::room;
 use super::signal::{Colour, Transform, active_rms, filter_pair, rms, split, wander, warped, whole};
 use super::speech::{Speech, Use};
 use super::{BINS, CLIP_LEN, HOP, SAMPLE_RATE_HZ, WINDOW_LEN, WINDOWS};
+use crate::random::Random;
 
 /// Nobody's voice goes lower, as a fraction of half the sample rate: what is below is noise.
 const LOWEST: f32 = 55.0 / 8000.0;

@@ -26,8 +26,6 @@ mod optimiser;
 
 mod plot;
 
-mod random;
-
 mod room;
 
 mod sentences;

@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::matrix::{Matrix, multiply};
-use super::random::Random;
+use crate::random::Random;
 use crate::stage::denoise::model::{Activation, Description, Layer, LayerKind};
 
 /// Layers in order, and where each tensor lies in one long slice of weights.

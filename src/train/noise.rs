@@ -5,10 +5,10 @@ use std::f32::consts::TAU;
 
 use rustfft::num_complex::Complex32;
 
-use super::random::Random;
 use super::signal::{Colour, Transform, rms, wander, warped, whole};
 use super::speech::{Speech, Use};
 use super::{CLIP_LEN, SAMPLE_RATE_HZ};
+use crate::random::Random;
 
 /// What makes noise: nothing here is remembered from clip to clip.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Rooms: what a microphone hears of a sound beside the sound itself.
 
 use super::CLIP_LEN;
-use super::random::Random;
 use super::signal::whole;
+use crate::random::Random;
 
 /// An impulse response of [`CLIP_LEN`] samples: the direct sound at 0, some early reflections, then noise that dies away.
 pub(crate) fn impulse_response(reverberation_s: f32, direct_to_rest_db: f32, random: &mut Random) -> Vec<f32> {

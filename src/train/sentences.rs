@@ -1,7 +1,7 @@
 //! Things to say: sentences put together from a small vocabulary, and words that no language has, so that every sound
 //! follows every other.
 
-use super::random::Random;
+use crate::random::Random;
 
 const OPENINGS: &[&str] = &[
     "In the morning",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Forward and inverse transforms of one length, without scaling.
 pub(crate) struct Transform {

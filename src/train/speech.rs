@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::random::Random;
 use super::sentences::sentence;
 use super::signal::{resampled, whole};
 use super::voice::Voice;
 use super::{SAMPLE_RATE_HZ, TrainError};
+use crate::random::Random;
 
 /// Speech, one utterance after another with pauses between, at [`SAMPLE_RATE_HZ`].
 #[derive(Debug)]

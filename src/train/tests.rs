@@ -14,10 +14,10 @@ use super::loss::loss;
 use super::matrix::{Matrix, multiply};
 use super::mixture::{Batch, Mixer};
 use super::network::{Network, exp, sigmoid, tanh};
-use super::random::Random;
 use super::signal::{Transform, active_rms, filter_pair, resampled, rms};
 use super::speech::{Speech, Use};
 use super::*;
+use crate::random::Random;
 use crate::stage::denoise::model::Model;
 
 /// Voice-like pulses with pauses, so that no test needs espeak-ng.

@@ -11,9 +11,9 @@ use super::mixture::{Batch, Mixer};
 use super::network::Network;
 use super::optimiser::Optimiser;
 use super::plot::loss_plot;
-use super::random::Random;
 use super::speech::{Speech, Use};
 use super::{TrainError, description};
+use crate::random::Random;
 use crate::stage::denoise::model::{Description, Model, ModelError, Tensor};
 
 /// Streams of the seed that are not those of a step.

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write as _};
 use std::process::{Command, Stdio};
 
 use super::TrainError;
-use super::random::Random;
+use crate::random::Random;
 
 /// Whose rules of pronunciation espeak-ng uses; the text is always the same kind of English.
 const LANGUAGES: &[&str] = &[

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use hdrhistogram::Histogram;
 
 use super::{Place, cpu_time, give, ms, resident_bytes, seconds, seconds_since_1970, table};
+use crate::cli::Misuse;
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
 use crate::{
     BackPressure, Denoise, Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamInput,
@@ -100,10 +101,13 @@ const CHECKED_S: u32 = 30;
 pub(super) fn bench(arguments: &StreamsArguments) -> Result<()> {
     let denoise = arguments.denoise_settings.denoiser(&arguments.denoise)?;
     if !arguments.rate.is_multiple_of(PUSHES_HZ) {
-        bail!("--rate {}: it must be a multiple of {PUSHES_HZ} Hz, so that 10 ms are whole samples", arguments.rate);
+        bail!(Misuse(format!(
+            "--rate {}: it must be a multiple of {PUSHES_HZ} Hz, so that 10 ms are whole samples",
+            arguments.rate
+        )));
     }
     if !(0.0..=60_000.0).contains(&arguments.max_delay) {
-        bail!("--max-delay {}: 0 to 60,000 ms are allowed", arguments.max_delay);
+        bail!(Misuse(format!("--max-delay {}: 0 to 60,000 ms are allowed", arguments.max_delay)));
     }
     let engine = arguments.place.engine(ScheduleOptions::default())?;
     let plan = engine.compile(&graph(arguments, denoise))?;

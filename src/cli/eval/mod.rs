@@ -12,6 +12,8 @@ mod method;
 
 mod pairs;
 
+pub(super) mod policy;
+
 mod report;
 
 mod save;
@@ -49,19 +51,23 @@ the source of this program, which reads what --json and --save leave.
 Examples:
   auricle eval --noisy noisy/ --clean clean/
   auricle eval --noisy noisy/ --clean clean/ --denoise builtin --denoise dtln.safetensors
-  auricle eval --noisy noisy/ --clean clean/ --json --save cleaned/ > scores.json";
+  auricle eval --noisy noisy/ --clean clean/ --json --save cleaned/ > scores.json
+  auricle eval policy builtin                        delays between two receivers instead";
 
 /// Measure how good cleaned recordings are.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = DETAILS)]
+#[command(after_long_help = DETAILS, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct EvalArguments {
+    #[command(subcommand)]
+    pub(super) what: Option<EvalCommand>,
+
     /// Folder of noisy recordings.
-    #[arg(long, value_name = "DIR")]
-    noisy: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    noisy: Option<PathBuf>,
 
     /// Folder of the same recordings without the noise, under the same names.
-    #[arg(long, value_name = "DIR")]
-    clean: PathBuf,
+    #[arg(long, value_name = "DIR", required = true)]
+    clean: Option<PathBuf>,
 
     /// A denoiser to measure beside the baselines: the one that is built in, or a model file; may be given several
     /// times. `off`: none.
@@ -88,6 +94,13 @@ pub(super) struct EvalArguments {
     force: bool,
 }
 
+/// What else can be measured than cleaned recordings.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum EvalCommand {
+    /// Measure how well a policy lets the time difference of arrival come out, beside other weightings and the bound.
+    Policy(policy::PolicyArguments),
+}
+
 /// Everything that `auricle eval` needs to know, checked as far as it can be without opening a file.
 #[derive(Debug)]
 pub(super) struct EvalConfig {
@@ -107,8 +120,8 @@ impl EvalConfig {
         };
         let engine = EngineOptions { device, threads: 1, ..EngineOptions::default() };
         Ok(Self {
-            noisy: arguments.noisy.clone(),
-            clean: arguments.clean.clone(),
+            noisy: arguments.noisy.clone().unwrap_or_default(),
+            clean: arguments.clean.clone().unwrap_or_default(),
             methods: method::all(&arguments.denoise, &arguments.settings, &engine)?,
             is_json: arguments.json,
             save: arguments.save.clone(),

@@ -136,6 +136,7 @@ fn draw_node(
         NodeKind::Input => "input",
         NodeKind::Gate => "max-abs gate",
         NodeKind::Filter => "phi-resolvent",
+        NodeKind::Fourier => "transform",
         NodeKind::Denoise => "denoiser",
         NodeKind::Kernel => "kernel",
         NodeKind::Output => "output",

@@ -63,15 +63,15 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    pub(super) fn layout(problem: impl Into<String>) -> Self {
+    pub(crate) fn layout(problem: impl Into<String>) -> Self {
         Self::Layout { problem: problem.into() }
     }
 
-    pub(super) fn description(field: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn description(field: &str, problem: impl Into<String>) -> Self {
         Self::Description { field: quotable(field), problem: problem.into() }
     }
 
-    pub(super) fn tensor(tensor: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn tensor(tensor: &str, problem: impl Into<String>) -> Self {
         Self::Tensor { tensor: quotable(tensor), problem: problem.into() }
     }
 
@@ -80,7 +80,7 @@ impl ModelError {
         Self::Import { path: path.to_owned(), problem: problem.into() }
     }
 
-    pub(super) fn in_file(self, path: &Path) -> Self {
+    pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::File { path: path.to_owned(), problem: Box::new(self) }
     }
 }

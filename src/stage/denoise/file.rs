@@ -21,7 +21,7 @@ use half::f16;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use super::error::{ModelError, quotable};
-use super::model::{Description, Model, Tensor};
+use super::model::{Model, Tensor};
 use crate::format::pending::PendingFile;
 
 /// The newest layout that is read, and the one that is written.
@@ -105,25 +105,19 @@ impl Model {
     /// not known, when the description is missing, newer than [`FORMAT_VERSION`] or no valid one, when a tensor is
     /// neither F32 nor F16, and for any reason that [`Model::new`] has.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
-        let (header, data) = split(bytes)?;
-        let description = header.description()?;
-        header.check_offsets(data.len())?;
-        let tensors = header.tensors.iter().map(|(name, place)| Ok((name.clone(), place.read(name, data)?)));
-        Self::new(description, tensors.collect::<Result<_, ModelError>>()?)
+        let (description, tensors) = read_tensors(bytes, DESCRIPTION_KEY)?;
+        Self::new(described(DESCRIPTION_KEY, &description)?, tensors)
     }
 
     /// The bytes of a model file.
     pub fn to_bytes(&self, stored_as: StoredAs) -> Vec<u8> {
-        let (header, numbers) = self.header(stored_as);
-        let mut bytes = Vec::with_capacity(PREFIX_BYTES + header.len() + numbers * stored_as.bytes());
-        bytes.extend((header.len() as u64).to_le_bytes());
-        bytes.extend(header.as_bytes());
-        for (name, _) in self.description().expected_tensors() {
-            if let Some(tensor) = self.tensor(&name) {
-                stored_as.append(&tensor.values, &mut bytes);
-            }
-        }
-        bytes
+        // Not by way of a `Value`, which would write 1e-7 as the 64-bit number that is nearest to its 32 bits.
+        #[expect(clippy::expect_used, reason = "plain data with texts for keys is always JSON")]
+        let description = serde_json::to_string(self.description()).expect("a description should become JSON");
+        // In the order in which they are used.
+        let names = self.description().expected_tensors().into_iter().map(|(name, _)| name);
+        let tensors = names.filter_map(|name| self.tensor(&name).map(|tensor| (name, tensor)));
+        write_tensors(DESCRIPTION_KEY, &description, &tensors.collect::<Vec<_>>(), stored_as)
     }
 
     /// Writes a model file. It appears whole or not at all.
@@ -135,27 +129,50 @@ impl Model {
         file.write_all(&self.to_bytes(stored_as))?;
         Ok(file.publish()?)
     }
+}
 
-    /// The header, padded, and how many numbers it announces. Tensors are in the order in which they are used.
-    #[expect(clippy::expect_used, reason = "plain data with texts for keys is always JSON")]
-    fn header(&self, stored_as: StoredAs) -> (String, usize) {
-        // Not by way of a `Value`, which would write 1e-7 as the 64-bit number that is nearest to its 32 bits.
-        let description = serde_json::to_string(self.description()).expect("a description should become JSON");
-        let metadata = serde_json::json!({ FORMAT_KEY: FORMAT_VERSION.to_string(), DESCRIPTION_KEY: description });
-        let mut entries = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
-        let mut numbers = 0;
-        for (name, shape) in self.description().expected_tensors() {
-            let begin = numbers * stored_as.bytes();
-            numbers += shape.iter().product::<usize>();
-            let end = numbers * stored_as.bytes();
-            let place = serde_json::json!({ "dtype": stored_as.name(), "shape": shape, "data_offsets": [begin, end] });
-            entries.insert(name, place);
-        }
-        let mut header = serde_json::Value::from(entries).to_string();
-        let padded = header.len().next_multiple_of(PREFIX_BYTES);
-        header.extend(std::iter::repeat_n(' ', padded - header.len()));
-        (header, numbers)
+/// The text of the description under `key`, and the tensors, of which it is known that they are in the file.
+pub(crate) fn read_tensors(bytes: &[u8], key: &str) -> Result<(String, BTreeMap<String, Tensor>), ModelError> {
+    let (header, data) = split(bytes)?;
+    let description = header.description(key)?;
+    header.check_offsets(data.len())?;
+    let tensors = header.tensors.iter().map(|(name, place)| Ok((name.clone(), place.read(name, data)?)));
+    Ok((description, tensors.collect::<Result<_, ModelError>>()?))
+}
+
+/// What the text of a description says.
+pub(crate) fn described<T: serde::de::DeserializeOwned>(key: &str, description: &str) -> Result<T, ModelError> {
+    serde_json::from_str(description).map_err(|error| ModelError::description(key, quotable(&error.to_string())))
+}
+
+/// The bytes of a file with this description and these tensors, in their order.
+pub(crate) fn write_tensors(
+    key: &str,
+    description: &str,
+    tensors: &[(String, &Tensor)],
+    stored_as: StoredAs,
+) -> Vec<u8> {
+    let metadata = serde_json::json!({ FORMAT_KEY: FORMAT_VERSION.to_string(), key: description });
+    let mut entries = serde_json::Map::from_iter([("__metadata__".to_owned(), metadata)]);
+    let mut numbers = 0;
+    for (name, tensor) in tensors {
+        let begin = numbers * stored_as.bytes();
+        numbers += tensor.values.len();
+        let end = numbers * stored_as.bytes();
+        let place =
+            serde_json::json!({ "dtype": stored_as.name(), "shape": tensor.shape, "data_offsets": [begin, end] });
+        entries.insert(name.clone(), place);
     }
+    let mut header = serde_json::Value::from(entries).to_string();
+    let padded = header.len().next_multiple_of(PREFIX_BYTES);
+    header.extend(std::iter::repeat_n(' ', padded - header.len()));
+    let mut bytes = Vec::with_capacity(PREFIX_BYTES + header.len() + numbers * stored_as.bytes());
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    for (_, tensor) in tensors {
+        stored_as.append(&tensor.values, &mut bytes);
+    }
+    bytes
 }
 
 /// How the weights of a file are kept, each kind once.
@@ -218,20 +235,19 @@ struct Place {
 }
 
 impl Header {
-    fn description(&self) -> Result<Description, ModelError> {
+    fn description(&self, description_key: &str) -> Result<String, ModelError> {
         let text = |key: &str| self.metadata.get(key);
         let foreign = "it is a safetensors file, but its metadata has no";
         let version =
             text(FORMAT_KEY).ok_or_else(|| ModelError::layout(format!("{foreign} format version, `{FORMAT_KEY}`")))?;
         check_version(version)?;
-        let unknown = |key: &&String| key.starts_with("auricle") && *key != FORMAT_KEY && *key != DESCRIPTION_KEY;
+        let unknown = |key: &&String| key.starts_with("auricle") && *key != FORMAT_KEY && *key != description_key;
         if let Some(key) = self.metadata.keys().find(unknown) {
             return Err(ModelError::layout(format!("its metadata has the unknown key `{}`", quotable(key))));
         }
-        let json = text(DESCRIPTION_KEY)
-            .ok_or_else(|| ModelError::layout(format!("{foreign} description, `{DESCRIPTION_KEY}`")))?;
-        serde_json::from_str(json)
-            .map_err(|error| ModelError::description(DESCRIPTION_KEY, quotable(&error.to_string())))
+        text(description_key)
+            .cloned()
+            .ok_or_else(|| ModelError::layout(format!("{foreign} description, `{description_key}`")))
     }
 
     /// Tensors follow one another from the first byte of the data to the last, in any order.

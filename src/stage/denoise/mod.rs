@@ -11,7 +11,7 @@ mod check;
 
 mod cost;
 
-mod file;
+pub(crate) mod file;
 
 mod error;
 

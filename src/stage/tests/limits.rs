@@ -1,6 +1,6 @@
 //! Every kernel for every shape stays within what every adapter has, and within lavapipe's loop budget.
 
-use super::{Entry, Layer, filters, layer_entries, layers, others};
+use super::{Entry, Layer, filters, layer_entries, layers, others, transforms};
 use crate::graph::limits::Needs;
 use crate::stage::denoise::kernel;
 use crate::stage::denoise::program::Work;
@@ -15,7 +15,7 @@ const MOST_STEPS: u64 = 256;
 #[test]
 fn every_kernel_runs_on_every_adapter() {
     let layers = layers().into_iter().map(|layer| layer.entry);
-    for entry in filters().into_iter().chain(others()).chain(layers) {
+    for entry in filters().into_iter().chain(transforms()).chain(others()).chain(layers) {
         let (module, info, index) = entry.resolve();
         let needs = Needs::of(&module, &info, index);
         needs.check().unwrap_or_else(|problem| panic!("{}: {problem}", entry.name));

@@ -25,6 +25,7 @@ use crate::stage::denoise::tests::denoise_models::{
     LINEAR, SIGMOID, description, scaled, small_descriptions, with_part, with_random_weights,
 };
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
+use crate::stage::fourier::{Fourier, Taper};
 use crate::stage::gate;
 
 /// An entry point with its constants filled in.
@@ -95,6 +96,20 @@ fn filters() -> Vec<Entry> {
     }
     assert!(entries.len() > 50, "there are many variants, not {}", entries.len());
     entries.into_values().collect()
+}
+
+/// The transform for every length, there and back, of inputs and of what kernels wrote.
+fn transforms() -> Vec<Entry> {
+    let of = |len: usize, fourier: Fourier, operand: Operand| {
+        let kernel = fourier.kernel(FrameShape::complex(len), operand);
+        Entry::of(format!("{fourier:?} of {len} from {operand:?}"), &kernel)
+    };
+    let lengths = (6..12).map(|log2| 1 << log2);
+    let both = [Fourier::Forward(Taper::Hann), Fourier::Inverse];
+    lengths
+        .flat_map(|len| both.map(|fourier| [Operand::Input(0), Operand::Buffer(0)].map(|from| of(len, fourier, from))))
+        .flatten()
+        .collect()
 }
 
 fn others() -> Vec<Entry> {

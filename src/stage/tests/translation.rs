@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::{Entry, filters, layer_entries, layers, others};
+use super::{Entry, filters, layer_entries, layers, others, transforms};
 use naga::back::{hlsl, msl, spv};
 
 #[test]
 fn every_kernel_is_translated_for_every_backend() {
     let layers = layers().into_iter().map(|layer| layer.entry);
-    for entry in filters().into_iter().chain(others()).chain(layers) {
+    for entry in filters().into_iter().chain(transforms()).chain(others()).chain(layers) {
         let (module, info, index) = entry.resolve();
         let what = &entry.name;
         let pipeline = spv::PipelineOptions {
@@ -53,7 +53,7 @@ fn tint(folder: &Path, name: &str, wgsl: &str) -> Option<Output> {
 fn tint_finds_all_barriers_in_uniform_control_flow() {
     let folder = tempfile::tempdir().expect("a temporary folder should be possible");
     let layers = layer_entries().into_iter().map(|layer| layer.entry);
-    let sources: Vec<Entry> = filters().into_iter().take(1).chain(others()).chain(layers).collect();
+    let sources: Vec<Entry> = filters().into_iter().take(1).chain(transforms()).chain(others()).chain(layers).collect();
     for entry in sources {
         let Some(output) = tint(folder.path(), &entry.entry, &entry.wgsl) else {
             eprintln!("SKIPPED: `tint` is not installed, so nothing checks the uniformity of barriers");

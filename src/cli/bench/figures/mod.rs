@@ -33,7 +33,7 @@ use self::document::{Document, Machine};
 use self::outside::Outside;
 use self::turns::{Effort, FigureResult, Member, measure};
 use super::{Place, give};
-use crate::cli::print;
+use crate::cli::{Misuse, print};
 use crate::stage::denoise::model::Model;
 use crate::{DeviceChoice, DeviceInfo, DeviceKind, Devices, Engine, EngineOptions};
 
@@ -112,15 +112,18 @@ pub(super) enum Kind {
 impl Kind {
     fn check(self, arguments: &FigureArguments) -> Result<()> {
         if arguments.compare.is_some() && arguments.place.is_json_out() {
-            bail!("--compare prints a table: give --json the name of a file");
+            bail!(Misuse("--compare prints a table: give --json the name of a file".to_owned()));
         }
         let has_curves = matches!(self, Self::All | Self::Pipeline | Self::Denoise);
         if arguments.picture.is_some() && !has_curves {
-            bail!("--picture: there is no curve in this part; `auricle bench all` has them");
+            bail!(Misuse("--picture: there is no curve in this part; `auricle bench all` has them".to_owned()));
         }
         let has_device = matches!(self, Self::All | Self::Start);
         if !has_device && !matches!(arguments.place.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
-            bail!("--device: this part is measured on the CPU; `auricle bench all --device ...` measures adapters");
+            bail!(Misuse(
+                "--device: this part is measured on the CPU; `auricle bench all --device ...` measures adapters"
+                    .to_owned()
+            ));
         }
         Ok(())
     }

@@ -8,15 +8,22 @@
 //! {"rate": 123456.7}                                in the unit of the figures, or {"error": "why"}
 //! ```
 
+use crossbeam::channel::{Receiver, RecvTimeoutError, bounded};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::turns::{FigureResult, Member};
+
+/// How long a peer may take to say what it has: it may have packages to install.
+const TO_BEGIN: Duration = Duration::from_secs(900);
+/// How long a turn may take, beyond the time that it was asked for.
+const TO_ANSWER: Duration = Duration::from_secs(60);
 
 /// What a peer says of itself.
 #[derive(Debug, serde::Deserialize)]
@@ -54,7 +61,9 @@ struct Process {
     command: String,
     child: Child,
     to: ChildStdin,
-    from: BufReader<ChildStdout>,
+    lines: Receiver<io::Result<String>>,
+    /// How long a turn may take, beyond the time that it was asked for.
+    patience: Duration,
 }
 
 impl Outside {
@@ -64,7 +73,7 @@ impl Outside {
         for command in commands {
             let mut process = Process::start(command, threads)?;
             let hello: Hello =
-                process.line().with_context(|| format!("the peer `{command}` should say what it has"))?;
+                process.line(TO_BEGIN).with_context(|| format!("the peer `{command}` should say what it has"))?;
             outside.versions.extend(hello.versions);
             outside.skipped.extend(hello.skipped);
             outside.processes.push((Rc::new(RefCell::new(process)), hello.peers));
@@ -110,21 +119,30 @@ impl Process {
         let child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("starting the peer `{command}`"))?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else { bail!("a peer without pipes") };
-        Ok(Self { command: command.to_owned(), child, to, from: BufReader::new(from) })
+        // A pipe can only be waited for without an end; a thread of its own does that.
+        let (told, lines) = bounded(1);
+        let listen = move || BufReader::new(from).lines().try_for_each(|line| told.send(line));
+        std::thread::Builder::new().name("auricle.peer".to_owned()).spawn(listen)?;
+        Ok(Self { command: command.to_owned(), child, to, lines, patience: TO_ANSWER })
     }
 
-    fn line<T: serde::de::DeserializeOwned>(&mut self) -> Result<T> {
-        let mut line = String::new();
-        if self.from.read_line(&mut line)? == 0 {
-            bail!("the peer `{}` ended", self.command);
-        }
+    fn line<T: serde::de::DeserializeOwned>(&mut self, patience: Duration) -> Result<T> {
+        let line = match self.lines.recv_timeout(patience) {
+            Ok(line) => line?,
+            Err(RecvTimeoutError::Disconnected) => bail!("the peer `{}` ended", self.command),
+            Err(RecvTimeoutError::Timeout) => {
+                // What it says later would be taken for another answer.
+                self.child.kill().ok();
+                bail!("the peer `{}` said nothing for {} s, and was ended", self.command, patience.as_secs_f64())
+            }
+        };
         serde_json::from_str(&line).with_context(|| format!("the peer `{}` said {}", self.command, line.trim()))
     }
 
     fn turn(&mut self, name: &str, seconds: f64) -> Result<f64> {
         writeln!(self.to, "{}", serde_json::json!({"run": name, "seconds": seconds}))?;
         self.to.flush()?;
-        match self.line()? {
+        match self.line(self.patience + Duration::from_secs_f64(seconds))? {
             Answer::Rate(rate) => Ok(rate),
             Answer::Error(error) => bail!("the peer {name}: {error}"),
         }
@@ -173,5 +191,18 @@ mod tests {
         assert!(told(refuses).contains("no GPU"), "{}", told(refuses));
         let dies = r#"echo '{"peers": [{"name": "p", "figures": ["a"]}]}'; read line"#;
         assert!(told(dies).contains("ended"), "{}", told(dies));
+    }
+
+    #[test]
+    fn a_peer_that_says_nothing_is_ended() {
+        let mut process =
+            Process::start(r#"echo '{"peers": [{"name": "p", "figures": ["a"]}]}'; sleep 600"#, 1).unwrap();
+        let hello: Hello = process.line(TO_BEGIN).unwrap();
+        assert_eq!(hello.peers.len(), 1);
+        process.patience = Duration::from_millis(200);
+        let silent = process.turn("p", 0.0).unwrap_err().to_string();
+        assert!(silent.contains("said nothing"), "{silent}");
+        let ended = process.turn("p", 0.0).unwrap_err().to_string();
+        assert!(ended.contains("ended") || ended.contains("pipe"), "{ended}");
     }
 }

@@ -1,4 +1,4 @@
-//! Random numbers that are the same on every machine: training data is a function of the seed and the step alone.
+//! Random numbers that are the same on every machine: generated data is a function of the seed and of what it is for.
 
 /// A small fast generator (xoshiro256++ by Blackman and Vigna, public domain).
 #[derive(Clone, Debug)]
@@ -29,11 +29,13 @@ impl Random {
     }
 
     /// From `low` to `high`.
+    #[cfg(feature = "train")]
     pub(crate) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
     }
 
     /// From `low` to `high`, both above 0, each octave as likely as another.
+    #[cfg(feature = "train")]
     pub(crate) fn between_log(&mut self, low: f32, high: f32) -> f32 {
         self.between(low.ln(), high.ln()).exp()
     }
@@ -52,10 +54,19 @@ impl Random {
 
     /// Nearly normal, mean 0 and variance 1: the sum of four uniform numbers, which noise that is filtered anyway does
     /// not show.
+    #[cfg(feature = "train")]
     pub(crate) fn normal(&mut self) -> f32 {
         let bits = self.bits();
         let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
         (sum as f32 - 131_070.0) * (1.732_050_8 / 65_536.0)
+    }
+
+    /// Normal, mean 0 and variance 1 (Box and Muller).
+    pub(crate) fn gaussian(&mut self) -> f64 {
+        let unit = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
+        // Above 0, so that its logarithm is there.
+        let (radius, turn) = (1.0 - unit(self.bits()), unit(self.bits()));
+        (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
     }
 
     /// One of several.

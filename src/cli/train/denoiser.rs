@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-use super::progress::Interrupt;
+use super::super::progress::Interrupt;
 use crate::stage::denoise::model::{Model, StoredAs};
 use crate::train::{Progress, Report, TrainOptions, Trainer};
 
@@ -43,17 +43,10 @@ Examples:
   auricle train denoiser --steps 200 --speech 300 --directory /tmp/try -o /tmp/try.safetensors   a quick try
   auricle run noisy.wav -o clean.wav --denoise auricle-small.safetensors";
 
-/// What can be trained.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum TrainCommand {
-    /// Train the network of the built-in denoiser; needs espeak-ng, flite and festival.
-    Denoiser(DenoiserArguments),
-}
-
 /// Train the network of the built-in denoiser; needs espeak-ng, flite and festival.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
-pub(super) struct DenoiserArguments {
+pub(in crate::cli) struct DenoiserArguments {
     /// The model file to write at the end.
     #[arg(short, long, default_value = "auricle-small.safetensors", value_name = "FILE")]
     output: PathBuf,
@@ -109,8 +102,7 @@ pub(super) struct DenoiserArguments {
     full_precision: bool,
 }
 
-pub(super) fn train(command: &TrainCommand) -> Result<()> {
-    let TrainCommand::Denoiser(arguments) = command;
+pub(super) fn train(arguments: &DenoiserArguments) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     // A step may take longer than the patience with files and pipes, and its checkpoint must be written.
     interrupt.ignore();

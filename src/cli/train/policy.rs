@@ -1,0 +1,265 @@
+//! `auricle train policy`: makes the policy that weights bins for the time difference of arrival.
+
+mod ablation;
+
+mod picture;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::super::Misuse;
+use super::super::progress::Interrupt;
+use crate::locate::training::{PolicyOptions, PolicyStep, PolicyTrainer};
+use crate::{Engine, EngineOptions};
+
+const DETAILS: &str = "\
+What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp; complex baseband, 1024 samples), each with
+noise, a phase and perhaps a jammer of its own, the second one up to 12 samples earlier or later. The policy sees both
+spectra and draws a mask and a whitening for each band; the delay is where the weighted correlation is highest; the reward
+of a draw is -ln(|error in samples| + 0.02). Draws that were better than the others of their pair become more likely
+(REINFORCE, leave-one-out baseline, Adam).
+
+A line says the step, the mean reward, the mean magnitude of the errors in samples, and the entropy of the policy in nats,
+each over the steps since the line before.
+
+Files in the folder, written every --viz-interval steps and at the end:
+  policy.checkpoint   everything that --resume needs
+  curve.svg           residual and reward over the steps
+  before-after.png    a jammed QPSK signal, before and after the mask
+
+Ctrl-C stops after the step and leaves a checkpoint. One seed always gives the same pairs and draws.
+
+Examples:
+  auricle train policy                                         the policy that is built in: about five minutes
+  auricle train policy --num-steps 20 --batch-size 8 -o /tmp/try.safetensors --directory /tmp/try
+  auricle train policy --resume --num-steps 9000               goes on, longer than was planned
+  auricle train policy --jammer 1 --min-snr 0                  jammers everywhere, and more noise
+  auricle train policy --ablate --num-steps 1000               what entropy and resolvent terms do, over five seeds
+  auricle eval policy auricle-policy.safetensors               how good it is, beside other weightings and the bound";
+
+/// Train the policy that weights bins for the time difference of arrival.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = DETAILS)]
+pub(in crate::cli) struct PolicyArguments {
+    /// The policy file to write at the end.
+    #[arg(short, long, default_value = "auricle-policy.safetensors", value_name = "FILE")]
+    output: PathBuf,
+
+    /// Where checkpoint and pictures are kept.
+    #[arg(long, default_value = "training-policy", value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Go on from the checkpoint in the folder.
+    #[arg(long)]
+    resume: bool,
+
+    /// Replace a policy file or a checkpoint that is there already.
+    #[arg(long)]
+    force: bool,
+
+    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
+    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
+    device: String,
+
+    /// Train with and without the entropy term and the resolvent, over five seeds, and compare; no policy is written.
+    #[arg(long, conflicts_with = "resume")]
+    ablate: bool,
+
+    /// Steps until the learning rate has come down [default: 6000, or what the checkpoint says].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
+    num_steps: Option<u32>,
+
+    /// Pairs of frames in each step.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096),
+        conflicts_with = "resume", help_heading = "Training")]
+    batch_size: u32,
+
+    /// Draws for each pair.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256),
+        conflicts_with = "resume", help_heading = "Training")]
+    draws: u32,
+
+    /// What all pairs, draws and first weights follow from.
+    #[arg(long, default_value_t = 1, conflicts_with = "resume", help_heading = "Training")]
+    seed: u64,
+
+    /// The learning rate at the beginning; it falls along a line.
+    #[arg(long, default_value_t = 3e-3, conflicts_with = "resume", help_heading = "Training")]
+    learning_rate: f64,
+
+    /// Steps from one checkpoint and set of pictures to the next.
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
+    viz_interval: u32,
+
+    /// The least signal-to-noise ratio, over the whole band.
+    #[arg(
+        long,
+        value_name = "DB",
+        default_value_t = 5.0,
+        allow_hyphen_values = true,
+        conflicts_with = "resume",
+        help_heading = "Signals"
+    )]
+    min_snr: f64,
+
+    /// The highest.
+    #[arg(
+        long,
+        value_name = "DB",
+        default_value_t = 15.0,
+        allow_hyphen_values = true,
+        conflicts_with = "resume",
+        help_heading = "Signals"
+    )]
+    max_snr: f64,
+
+    /// How many of the pairs have a jammer at each receiver, 20 dB above the noise.
+    #[arg(long, value_name = "0..1", default_value_t = 0.5, conflicts_with = "resume", help_heading = "Signals")]
+    jammer: f32,
+
+    /// What the part of the power that the mask takes away costs.
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    distortion: f32,
+
+    /// What the entropy of the correlation costs; 0.5 is what was published for this method.
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    correlation_entropy: f32,
+
+    /// Smooth gradients with the phi-resolvent, and let activations cost what it would take out of them.
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    resolvent_lambda: f32,
+
+    /// Bands that spectra are divided into: a power of two.
+    #[arg(long, default_value_t = 128, conflicts_with = "resume", help_heading = "Network")]
+    bands: usize,
+
+    /// Units of the hidden layer.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024), conflicts_with = "resume", help_heading = "Network")]
+    hidden: u32,
+}
+
+impl PolicyArguments {
+    fn options(&self) -> Result<PolicyOptions> {
+        let in_range = |value: f64, range: std::ops::RangeInclusive<f64>, name: &str| {
+            let (start, end) = (range.start(), range.end());
+            ensure!(range.contains(&value), Misuse(format!("--{name}: expected {start} to {end}, got {value}")));
+            Ok(())
+        };
+        in_range(self.min_snr, -60.0..=60.0, "min-snr")?;
+        in_range(self.max_snr, self.min_snr..=60.0, "max-snr")?;
+        in_range(self.jammer.into(), 0.0..=1.0, "jammer")?;
+        in_range(self.learning_rate, 1e-9..=1.0, "learning-rate")?;
+        in_range(self.distortion.into(), 0.0..=100.0, "distortion")?;
+        in_range(self.correlation_entropy.into(), 0.0..=100.0, "correlation-entropy")?;
+        in_range(self.resolvent_lambda.into(), 0.0..=1.0, "resolvent-lambda")?;
+        let fits = self.bands.is_power_of_two() && (8..=512).contains(&self.bands);
+        ensure!(fits, Misuse(format!("--bands: expected a power of two from 8 to 512, got {}", self.bands)));
+        Ok(PolicyOptions {
+            seed: self.seed,
+            steps: self.num_steps.unwrap_or(6000) as usize,
+            pairs: self.batch_size as usize,
+            draws: self.draws as usize,
+            snr_db: (self.min_snr, self.max_snr),
+            jammers: self.jammer,
+            learning_rate: self.learning_rate,
+            distortion: self.distortion,
+            correlation_entropy: self.correlation_entropy,
+            resolvent: self.resolvent_lambda,
+            bands: self.bands,
+            hidden: self.hidden as usize,
+        })
+    }
+}
+
+pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
+    let options = arguments.options()?;
+    let device = match arguments.device.parse() {
+        Ok(device) => device,
+        Err(never) => match never {},
+    };
+    let engine = Engine::open(&EngineOptions { device, ..EngineOptions::default() })?;
+    let interrupt = Interrupt::listen()?;
+    // A step ends by itself, and its checkpoint must be written.
+    interrupt.ignore();
+    if arguments.ablate {
+        return ablation::ablate(&engine, &options, &interrupt);
+    }
+    if arguments.output.exists() && !arguments.force {
+        bail!("{} exists; --force replaces it", arguments.output.display());
+    }
+    let directory = &arguments.directory;
+    std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
+    let checkpoint = directory.join("policy.checkpoint");
+    let mut trainer = if arguments.resume {
+        PolicyTrainer::resume(&engine, &checkpoint, arguments.num_steps.map(|steps| steps as usize))?
+    } else if checkpoint.exists() && !arguments.force {
+        bail!("{} exists; --resume goes on from it, --force begins anew", checkpoint.display());
+    } else {
+        PolicyTrainer::new(&engine, &options)?
+    };
+    let start = Instant::now();
+    let steps = trainer.options().steps;
+    let mut lines = Lines::new(steps);
+    while trainer.history().len() < steps && !interrupt.is_wanted() {
+        lines.add(trainer.step()?);
+        let done = trainer.history().len();
+        lines.show(done);
+        if done.is_multiple_of(arguments.viz_interval as usize) && done < steps {
+            keep(&trainer, &engine, directory, &checkpoint)?;
+        }
+    }
+    keep(&trainer, &engine, directory, &checkpoint)?;
+    let done = trainer.history().len();
+    if done < steps {
+        say(&format!("stopped after step {done}; --resume goes on from there"));
+        return Ok(());
+    }
+    trainer.policy().write(&arguments.output, arguments.force)?;
+    say(&format!("{} is written, after {:.0} s", arguments.output.display(), start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+fn keep(trainer: &PolicyTrainer, engine: &Engine, directory: &Path, checkpoint: &Path) -> Result<()> {
+    trainer.save(checkpoint)?;
+    picture::curve(trainer.history(), &directory.join("curve.svg"))?;
+    picture::before_after(&trainer.policy(), engine, &directory.join("before-after.png"))
+}
+
+/// Twenty lines for the whole training, or one for each step where those are fewer.
+struct Lines {
+    steps: usize,
+    every: usize,
+    since: Vec<PolicyStep>,
+}
+
+impl Lines {
+    fn new(steps: usize) -> Self {
+        Self { steps, every: steps.div_ceil(20), since: Vec::new() }
+    }
+
+    fn add(&mut self, step: PolicyStep) {
+        self.since.push(step);
+    }
+
+    #[expect(clippy::print_stdout, reason = "the course of training is what was asked for")]
+    fn show(&mut self, done: usize) {
+        if !done.is_multiple_of(self.every) && done < self.steps {
+            return;
+        }
+        let mean = |of: fn(&PolicyStep) -> f64| self.since.iter().map(of).sum::<f64>() / self.since.len() as f64;
+        let (reward, residual, entropy) =
+            (mean(|step| step.reward), mean(|step| step.residual), mean(|step| step.entropy));
+        println!(
+            "Step {done}/{} | Reward: {reward:.4} | TDoA Residual: {residual:.4} | Entropy: {entropy:.4}",
+            self.steps
+        );
+        self.since.clear();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is what a person who trains reads")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
