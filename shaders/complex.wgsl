@@ -1,5 +1,5 @@
 // Complex arithmetic on vec2 (x = real part, y = imaginary part). Shared source: no bindings, no entry point.
-// Included by filter.wgsl (through fft.wgsl), denoise/spectrum.wgsl and denoise/mask.wgsl.
+// Included by filter.wgsl and fourier.wgsl (through fft.wgsl), denoise/spectrum.wgsl and denoise/mask.wgsl.
 
 fn complex_multiply(a: vec2<f32>, b: vec2<f32>) -> vec2<f32> {
     return vec2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x);

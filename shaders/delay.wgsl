@@ -7,9 +7,9 @@
 //                     powers on the grid from 0 (all in one point) to 1 (the same in all)
 // Work per workgroup: one frame.
 //
-// What is looked for is the highest point of |R(t)|, R(t) = sum over k of w[k] u[k] exp(2 pi i f[k] t), where u is
-// the cross-spectrum divided by its magnitude (GCC-PHAT, Knapp and Carter 1976): first on a grid of half samples, then by
-// Newton's method on |R|^2.
+// What is looked for is the highest point of |R(t)|, R(t) = sum over k of w[k] u[k] exp(2 pi i f[k] t) / sum of |w|, u
+// being the cross-spectrum divided by its magnitude (GCC-PHAT, Knapp and Carter 1976): first on a grid of half samples,
+// then by Newton's method on |R|^2. Bins that are not finite, or 0, have no direction and count for nothing.
 
 struct DelayParams {
     count: u32,
@@ -18,6 +18,8 @@ struct DelayParams {
     bins_log2: u32,
     // Points of the grid, half a sample apart; the middle one is no delay.
     lags: u32,
+    // The longest delay, in samples.
+    longest: f32,
 }
 
 const WORKGROUP_SIZE: u32 = 64u;
@@ -36,10 +38,16 @@ var<workgroup> shared_cross: array<vec2<f32>, MOST_BINS>;
 var<workgroup> shared_sums: array<vec4<f32>, WORKGROUP_SIZE>;
 var<workgroup> shared_curves: array<vec2<f32>, WORKGROUP_SIZE>;
 
-// Of length 1; nothing where there is nothing.
+const INFINITY_BITS: u32 = 0x7f800000u;
+
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & INFINITY_BITS) != INFINITY_BITS;
+}
+
+// Of length 1; nothing where there is nothing, or no number.
 fn direction(z: vec2<f32>) -> vec2<f32> {
     let largest = max(abs(z.x), abs(z.y));
-    if !(largest > 0.0) {
+    if !is_finite(z.x) || !is_finite(z.y) || largest == 0.0 {
         return vec2(0.0);
     }
     let scaled = z / largest;
@@ -106,13 +114,20 @@ fn estimate_delay(
         total += abs(weights[at]);
     }
     shared_sums[lane] = vec4(total, 0.0, 0.0, 0.0);
-    workgroupBarrier(); // Every invocation reads all of the cross-spectrum.
+    workgroupBarrier(); // The sum reads every share.
     total = 0.0;
     for (var i = 0u; i < WORKGROUP_SIZE; i++) {
         total += shared_sums[i].x;
     }
+    // The correlation is at most 1 then, whatever the weights are.
+    let scale = select(0.0, 1.0 / total, total > 0.0);
+    for (var k = lane; k < bins; k += WORKGROUP_SIZE) {
+        shared_cross[k] *= scale;
+    }
+    workgroupBarrier(); // Every invocation reads all of the cross-spectrum.
 
-    var best = vec2(-1.0, 0.0);
+    // Where there is no power, there is no delay.
+    var best = vec2(0.0);
     // Sum of the powers, and of power * ln(power).
     var spread = vec2(0.0);
     for (var point = lane; point < params.lags; point += WORKGROUP_SIZE) {
@@ -122,7 +137,6 @@ fn estimate_delay(
             best = vec2(power, lag_of(point));
         }
     }
-    workgroupBarrier(); // The sums of the weights have been read.
     shared_curves[lane] = best;
     shared_sums[lane] = vec4(spread, 0.0, 0.0);
     workgroupBarrier(); // All look for the best of the best.
@@ -168,12 +182,13 @@ fn estimate_delay(
         let bend = 2.0 * (dot(slope, slope) + dot(curve, value));
         if bend < 0.0 {
             // Never further from the grid's point than its neighbours.
-            delay = clamp(delay - clamp(rise / (bend * TAU), -0.25, 0.25), best.y - 0.5, best.y + 0.5);
+            let moved = clamp(delay - clamp(rise / (bend * TAU), -0.25, 0.25), best.y - 0.5, best.y + 0.5);
+            delay = clamp(moved, -params.longest, params.longest);
         }
     }
     if lane == 0u {
         delays[3u * frame] = delay;
-        delays[3u * frame + 1u] = select(0.0, sqrt(power) / total, total > 0.0);
+        delays[3u * frame + 1u] = sqrt(power);
         let entropy = (log(spread.x) - spread.y / spread.x) / log(f32(params.lags));
         delays[3u * frame + 2u] = select(1.0, entropy, spread.x > 0.0);
     }

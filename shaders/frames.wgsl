@@ -1,5 +1,5 @@
 // The work list that every kernel after the gate walks. Shared source: no bindings, no entry point.
-// Included by gate.wgsl, gather.wgsl and filter.wgsl; its twin in Rust is `recording::Unit`.
+// Included by gate.wgsl, gather.wgsl, filter.wgsl and fourier.wgsl; its twin in Rust is `recording::Unit`.
 
 // A neighbour that does not exist, or that the gate made silent: its samples are zeros.
 const NO_SLOT: u32 = 0xffffffffu;

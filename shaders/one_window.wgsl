@@ -1,5 +1,5 @@
 // What one place of the transform's tile holds: a value of one window. Shared source: no bindings, no entry point.
-// Included by filter.wgsl, before fft.wgsl, for windows that are too long for two_windows.wgsl.
+// Included by filter.wgsl and fourier.wgsl, before fft.wgsl, for windows that are too long for two_windows.wgsl.
 
 alias Value = vec2<f32>;
 alias Scalar = f32;

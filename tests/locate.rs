@@ -80,7 +80,18 @@ fn silence_has_no_delay_and_bad_lengths_are_refused() {
         let estimator = DelayEstimator::new(engine, &DelayOptions::default()).expect("the graphs should compile");
         let silence = vec![0.0; 2048];
         let found = estimator.delays(&silence, &silence, &vec![1.0; 1024]).expect("silence is no error");
-        assert_eq!((found[0].samples.abs() <= 16.0, found[0].height, found[0].entropy), (true, 0.0, 1.0), "{found:?}");
+        let none = auricle::locate::Delay { samples: 0.0, height: 0.0, entropy: 1.0 };
+        assert_eq!(found, [none], "silence");
+        // One sample that is no number makes all bins of its frame such; others are not harmed.
+        let mut samples = noise(4 * 1024, 5);
+        samples[17] = f32::NAN;
+        let spectra = estimator.spectra(&samples).expect("spectra should be made");
+        let found = estimator.delays(&spectra, &spectra, &vec![1.0; 2048]).expect("no number is no error");
+        assert_eq!(found[0], none, "{}: no number", engine.device().name);
+        assert!(found[1].samples.abs() < 1e-4 && found[1].height > 0.99, "{found:?}");
+        // Weights as large as powers of 32-bit samples.
+        let huge = estimator.delays(&spectra, &spectra, &vec![1e34; 2048]).expect("weights may be large");
+        assert!(huge[1].samples.abs() < 1e-4 && huge[1].height > 0.99, "{huge:?}");
         let nothing = estimator.delays(&[], &[], &[]).expect("no pairs are no error");
         assert!(nothing.is_empty(), "no pairs have no delays");
         for (lengths, setting) in
@@ -101,10 +112,16 @@ fn silence_has_no_delay_and_bad_lengths_are_refused() {
 
 #[test]
 fn weightings_are_their_formulas() {
-    let ht = weighting::hannan_thomson(&[0.0, 1.0, 4.0]);
-    assert_eq!(ht, [0.0, 1.0 / 3.0, 16.0 / 9.0]);
     let (first, second) = (vec![3.0, 4.0, 0.0, 1.0], vec![0.0, 2.0, 5.0, 12.0]);
     assert_eq!(weighting::cross_correlation(&first, &second), [10.0, 13.0]);
+    // S / (N1 N2 + S (N1 + N2)) times those.
+    let ht = weighting::hannan_thomson(&first, &second, &[1.0, 4.0], &[1.0, 1.0], &[1.0, 3.0]);
+    assert_eq!(ht, [10.0 / 3.0, 13.0 * 4.0 / 19.0]);
+    let silent = weighting::hannan_thomson(&first, &second, &[0.0, f32::MAX], &[0.0, 0.0], &[0.0, 0.0]);
+    assert!(silent.iter().all(|weight| weight.is_finite()), "{silent:?}");
+    let constant: Vec<f32> = (0..2048).map(|n| if n == 0 { 1e9 } else { 0.0 }).collect();
+    let weights = weighting::estimated_hannan_thomson(&constant, &constant);
+    assert!(weights.iter().all(|weight| weight.is_finite()), "a spectrum without noise has weights too");
     // A band of signal in white noise: what is in the band counts, what is not hardly does.
     let noisy = |seed| -> Vec<f32> {
         let is_loud = |n: usize| (200..400).contains(&(n / 2));
@@ -168,7 +185,10 @@ fn policy_files_that_are_none_are_refused() {
     let mut not_finite = good.clone();
     let end = not_finite.len();
     not_finite[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&not_finite, &["`output.log_deviation`", "not finite"]);
+    refused(&not_finite, &["`output.log_deviation`", "finite", "NaN"]);
+    let mut huge = good.clone();
+    huge[end - 4..].copy_from_slice(&1e30_f32.to_le_bytes());
+    refused(&huge, &["`output.log_deviation`", "1e30"]);
     let denoiser =
         auricle::stage::denoise::model::Model::builtin().to_bytes(auricle::stage::denoise::model::StoredAs::F16);
     refused(&denoiser, &["unknown key `auricle`"]);
@@ -236,8 +256,18 @@ fn training_and_measuring_from_the_command_line() {
         assert!(table.contains(part), "{table}");
     }
     assert_refused(&eval(&training.join("curve.svg"), &[]), 1, &["curve.svg", "no safetensors file"]);
-    assert_refused(&train(&["--jammer", "2"]), 2, &["--jammer", "0 to 1", "2"]);
-    assert_refused(&train(&["--bands", "100"]), 2, &["--bands", "power of two"]);
+    std::fs::remove_file(&policy).expect("it should be there");
+    let shorter = {
+        let mut command = auricle(["train", "policy", "--resume", "--num-steps", "3", "--device", "cpu"]);
+        command.arg("-o").arg(&policy).arg("--directory").arg(&training).output().expect("the program should start")
+    };
+    assert_refused(&shorter, 1, &["policy.checkpoint", "6 steps are done already"]);
+    let nowhere = auricle(["train", "policy", "-o", "no/such/folder/p.safetensors", "--device", "cpu"])
+        .output()
+        .expect("the program should start");
+    assert_refused(&nowhere, 1, &["no/such/folder", "does not exist"]);
+    assert_refused(&train(&["--jammer", "2"]), 2, &["jammers", "0 to 1", "2"]);
+    assert_refused(&train(&["--bands", "100"]), 2, &["bands", "power of two"]);
 }
 
 fn assert_done_text(output: &std::process::Output) -> String {

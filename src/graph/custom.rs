@@ -89,7 +89,7 @@ impl CustomKernel {
         self
     }
 
-    pub(super) fn compile(&self, node: &str, sources: &[FrameShape]) -> Result<(Kernel, FrameShape)> {
+    pub(crate) fn compile(&self, node: &str, sources: &[FrameShape]) -> Result<(Kernel, FrameShape)> {
         let shape = self.shape.unwrap_or(sources[0]);
         if shape.is_empty() {
             return Err(Error::graph(node, "the result's frames are empty"));

@@ -2,43 +2,46 @@
 
 use num_complex::Complex64;
 
-use super::emitter::{Emitters, Origin};
+use super::emitter::{Emitters, Origin, frequency};
 use crate::random::Random;
 
 /// Signals whose spectra are averaged.
-const SIGNALS: usize = 200;
+const SIGNALS: usize = 400;
 
-/// Mean power of each bin of a frame of this origin, against white noise of the same power as the signal; in natural order.
-pub(crate) fn mean_spectrum(emitters: &Emitters, origin: &Origin, frame_len: usize, random: &mut Random) -> Vec<f64> {
-    let transform = rustfft::FftPlannerScalar::new().plan_fft_forward(frame_len);
-    let mut mean = vec![0.0; frame_len];
+/// Mean power of each bin of a frame of this origin after a taper, against white noise of the same power as the signal; in
+/// natural order.
+pub(crate) fn mean_spectrum(emitters: &Emitters, origin: &Origin, taper: &[f32], random: &mut Random) -> Vec<f64> {
+    let len = taper.len();
+    let transform = rustfft::FftPlannerScalar::new().plan_fft_forward(len);
+    let noise: f64 = taper.iter().map(|weight| f64::from(*weight).powi(2)).sum();
+    let mut mean = vec![0.0; len];
     for _ in 0..SIGNALS {
-        let mut signal: Vec<Complex64> = emitters.source(origin, random);
-        signal.truncate(frame_len);
+        let frame = emitters.frame(origin, random);
+        let mut signal: Vec<Complex64> = frame.iter().zip(taper).map(|(z, weight)| z * f64::from(*weight)).collect();
         transform.process(&mut signal);
-        let scale = 1.0 / (frame_len * SIGNALS) as f64;
+        let scale = 1.0 / (noise * SIGNALS as f64);
         mean.iter_mut().zip(&signal).for_each(|(mean, bin)| *mean += scale * bin.norm_sqr());
     }
     mean
 }
 
 /// The least standard deviation, in samples, of an unbiased estimate of the delay between two receivers that hear a
-/// Gaussian signal with an unknown phase between them, `snr` being its ratio to the noise in each bin (natural order):
+/// Gaussian signal in white noise in a frame without a taper, with an unknown phase between them; `snr` is the signal's
+/// ratio to the noise in each bin (natural order):
 ///
 /// ```text
 /// 1 / variance = sum over k of 2 (2 pi (f[k] - f0))^2 snr[k]^2 / (1 + 2 snr[k])
 /// ```
 ///
-/// with `f0` the mean frequency under the same weights (Knapp and Carter 1976, with the phase as a nuisance). None where no
-/// two bins have a signal.
+/// with `f0` the mean frequency under the same weights (Knapp and Carter 1976, with the phase as a nuisance). Infinite or
+/// no number where no two bins have a signal.
 pub(crate) fn cramer_rao(snr: &[f64]) -> f64 {
     let len = snr.len();
-    let frequency = |k: usize| if k < len / 2 { k as f64 } else { k as f64 - len as f64 } / len as f64;
     let weight = |snr: f64| snr * snr / (1.0 + 2.0 * snr);
     let total: f64 = snr.iter().map(|&snr| weight(snr)).sum();
-    let middle = snr.iter().enumerate().map(|(k, &snr)| weight(snr) * frequency(k)).sum::<f64>() / total;
+    let middle = snr.iter().enumerate().map(|(k, &snr)| weight(snr) * frequency(k, len)).sum::<f64>() / total;
     let information = snr.iter().enumerate().map(|(k, &snr)| {
-        let angle = std::f64::consts::TAU * (frequency(k) - middle);
+        let angle = std::f64::consts::TAU * (frequency(k, len) - middle);
         2.0 * angle * angle * weight(snr)
     });
     information.sum::<f64>().sqrt().recip()

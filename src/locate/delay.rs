@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 use crate::graph::{CustomKernel, Graph};
 use crate::stage::fourier::{Fourier, Taper};
+use crate::stage::tile::word;
 use crate::{Engine, Plan};
 
 const WGSL: &str = include_str!("../../shaders/delay.wgsl");
@@ -15,8 +16,8 @@ const WGSL: &str = include_str!("../../shaders/delay.wgsl");
 const MOST_BINS: usize = 1024;
 /// Turns of Newton's method: each doubles the digits, from a quarter of a sample on.
 const NEWTON_STEPS: usize = 6;
-/// Grid points to either side of the longest delay that is looked for.
-const BEYOND: usize = 8;
+/// Grid points beyond the longest delay, so that a peak at the edge is seen from both sides.
+const BEYOND: usize = 2;
 
 /// What [`DelayEstimator`] looks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,9 +39,10 @@ impl Default for DelayOptions {
 /// An estimate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Delay {
-    /// How much later the second receiver heard it, in samples.
+    /// How much later the second receiver heard it, in samples: at most [`DelayOptions::longest`] to either side, 0 where
+    /// nothing agrees with anything.
     pub samples: f32,
-    /// How much of the weighted correlation agrees with that, from 0 to 1.
+    /// How much of the weighted correlation agrees with that, from 0 to 1; 0 for silence.
     pub height: f32,
     /// How spread the correlation is: the entropy of its powers on the grid of half samples, divided by that of equal
     /// ones. 0 when all is in one point, 1 when it is the same everywhere.
@@ -57,7 +59,8 @@ pub struct Delay {
 /// ```
 ///
 /// (generalised cross-correlation with the phase transform, C. H. Knapp and G. C. Carter, 1976), found on a grid of half
-/// samples and refined by Newton's method. On two copies of one circular signal it is exact within 1e-4 samples.
+/// samples and refined by Newton's method. On two copies of one circular signal it is exact within 1e-4 samples. Bins
+/// that are 0 or not finite count for nothing, so a frame with a NaN is as good as silence.
 #[derive(Clone, Debug)]
 pub struct DelayEstimator {
     options: DelayOptions,
@@ -138,19 +141,16 @@ fn lags(longest: usize) -> usize {
     2 * (2 * longest + BEYOND)
 }
 
-fn word(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 /// The kernel with its twin.
-fn kernel(len: usize, longest: usize) -> CustomKernel {
-    let twin = Twin::new(len, lags(longest));
+pub(crate) fn kernel(len: usize, longest: usize) -> CustomKernel {
+    let twin = Twin::new(len, longest);
     CustomKernel::new(WGSL, move |sources, result| {
         let delay = twin.estimate(bytemuck::cast_slice(sources[0]), bytemuck::cast_slice(sources[1]), sources[2]);
         result.copy_from_slice(&[delay.samples, delay.height, delay.entropy]);
     })
     .param(len.trailing_zeros())
     .param(word(lags(longest)))
+    .param(longest as f32)
     .result_shape(FrameShape::real(3))
 }
 
@@ -160,14 +160,15 @@ struct Twin {
     len: usize,
     /// Grid points to one side, without the middle.
     half: usize,
+    longest: f64,
     /// By bin, then by distance from the middle: cosine and sine.
     cosines: Vec<f32>,
     sines: Vec<f32>,
 }
 
 impl Twin {
-    fn new(len: usize, lags: usize) -> Self {
-        let half = lags / 2;
+    fn new(len: usize, longest: usize) -> Self {
+        let half = lags(longest) / 2;
         #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
         let table = |of: fn(f64) -> f64| {
             let point = move |k: usize| {
@@ -176,20 +177,22 @@ impl Twin {
             };
             (0..len).flat_map(point).collect::<Vec<f32>>()
         };
-        Self { len, half, cosines: table(f64::cos), sines: table(f64::sin) }
+        Self { len, half, longest: longest as f64, cosines: table(f64::cos), sines: table(f64::sin) }
     }
 
     fn estimate(&self, first: &[Complex32], second: &[Complex32], weights: &[f32]) -> Delay {
         let middle = self.len / 2;
+        let total: f32 = weights.iter().map(|weight| weight.abs()).sum();
+        // The correlation is at most 1 then, whatever the weights are.
+        let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
         let cross = |k: usize| {
             let at = k ^ middle;
-            direction(second[at]) * direction(first[at]).conj() * weights[at]
+            direction(second[at]) * direction(first[at]).conj() * (weights[at] * scale)
         };
         let cross: Vec<Complex32> = (0..self.len).map(cross).collect();
         let (lag, entropy) = self.best_of_grid(&cross);
-        let total: f64 = weights.iter().map(|weight| f64::from(weight.abs())).sum();
-        let (delay, power) = refine(&cross, lag);
-        let height = if total > 0.0 { power.sqrt() / total } else { 0.0 };
+        let (delay, power) = refine(&cross, lag, self.longest);
+        let height = power.sqrt();
         #[expect(clippy::cast_possible_truncation, reason = "the result is in f32")]
         let delay = Delay { samples: delay as f32, height: height as f32, entropy };
         delay
@@ -224,7 +227,8 @@ impl Twin {
         // The last point of the upper side is not one of the grid, which has an even number of them.
         let lower = (1..points).rev().map(|lag| (power(lag, -1.0), -0.5 * lag as f64));
         let upper = (0..points - 1).map(|lag| (power(lag, 1.0), 0.5 * lag as f64));
-        let (mut best, mut sum, mut logs) = ((-1.0, 0.0), 0.0, 0.0);
+        // Where there is no power, there is no delay.
+        let (mut best, mut sum, mut logs) = ((0.0, 0.0), 0.0, 0.0);
         for (power, lag) in lower.chain(upper) {
             if power > best.0 {
                 best = (power, lag);
@@ -237,10 +241,10 @@ impl Twin {
     }
 }
 
-/// Of length 1; nothing where there is nothing.
+/// Of length 1; nothing where there is nothing, or no number.
 fn direction(z: Complex32) -> Complex32 {
     let largest = z.re.abs().max(z.im.abs());
-    if largest > 0.0 {
+    if z.is_finite() && largest > 0.0 {
         let scaled = z / largest;
         scaled / (scaled.re * scaled.re + scaled.im * scaled.im).sqrt()
     } else {
@@ -249,7 +253,7 @@ fn direction(z: Complex32) -> Complex32 {
 }
 
 /// Where the correlation is highest near a lag, and its power there.
-fn refine(cross: &[Complex32], lag: f64) -> (f64, f64) {
+fn refine(cross: &[Complex32], lag: f64, longest: f64) -> (f64, f64) {
     let bins = cross.len() as f64;
     let (mut delay, mut power) = (lag, 0.0);
     for _ in 0..NEWTON_STEPS {
@@ -269,7 +273,7 @@ fn refine(cross: &[Complex32], lag: f64) -> (f64, f64) {
         let bend = 2.0 * (slope.norm_sqr() + (curve * value.conj()).re);
         if bend < 0.0 {
             let moved = delay - (rise / (bend * TAU)).clamp(-0.25, 0.25);
-            delay = moved.clamp(lag - 0.5, lag + 0.5);
+            delay = moved.clamp(lag - 0.5, lag + 0.5).clamp(-longest, longest);
         }
     }
     (delay, power)

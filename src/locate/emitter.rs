@@ -82,6 +82,8 @@ pub(crate) struct Scene {
 pub(crate) struct Heard {
     pub(crate) first: Vec<Complex32>,
     pub(crate) second: Vec<Complex32>,
+    /// The jammers alone; nothing where there are none.
+    pub(crate) jammers: [Vec<Complex32>; 2],
     /// How much later the second one hears it, in samples.
     pub(crate) delay: f64,
 }
@@ -116,18 +118,24 @@ impl Emitters {
         let source = self.source(&scene.origin, random);
         let delay = LONGEST_DELAY * (2.0 * uniform(random) - 1.0);
         let mut hear = |delay| self.receive(&source, delay, scene, random);
-        Heard { first: hear(0.0), second: hear(delay), delay }
+        let ((first, first_jammer), (second, second_jammer)) = (hear(0.0), hear(delay));
+        Heard { first, second, jammers: [first_jammer, second_jammer], delay }
     }
 
-    /// A frame of the signal after a delay: with a phase of its own, noise and perhaps a jammer.
-    fn receive(&self, source: &[Complex64], delay: f64, scene: &Scene, random: &mut Random) -> Vec<Complex32> {
+    /// A frame of the signal after a delay, with a phase of its own, noise and perhaps a jammer; and the jammer alone.
+    fn receive(
+        &self,
+        source: &[Complex64],
+        delay: f64,
+        scene: &Scene,
+        random: &mut Random,
+    ) -> (Vec<Complex32>, Vec<Complex32>) {
         let len = source.len();
         let mut signal = source.to_vec();
         if delay != 0.0 {
             self.forward.process(&mut signal);
             for (k, bin) in signal.iter_mut().enumerate() {
-                let frequency = if k < len / 2 { k as f64 } else { k as f64 - len as f64 } / len as f64;
-                *bin *= Complex64::cis(-TAU * frequency * delay) / len as f64;
+                *bin *= Complex64::cis(-TAU * frequency(k, len) * delay) / len as f64;
             }
             self.inverse.process(&mut signal);
         }
@@ -136,19 +144,22 @@ impl Emitters {
         let jammer = if scene.has_jammer { noise * 10_f64.powf(JAMMER_DB / 20.0) } else { 0.0 };
         let (frequency, start) = (uniform(random) - 0.5, uniform(random));
         #[expect(clippy::cast_possible_truncation, reason = "samples are in f32")]
+        let rounded = |z: Complex64| Complex32::new(z.re as f32, z.im as f32);
+        let tone = |n: usize| rounded(jammer * Complex64::cis(TAU * (frequency * n as f64 + start)));
+        let jammed: Vec<Complex32> =
+            if scene.has_jammer { (0..self.frame_len).map(tone).collect() } else { Vec::new() };
         let heard = |n: usize| {
             let white = Complex64::new(random.gaussian(), random.gaussian()) * (noise * 0.5_f64.sqrt());
-            let tone = jammer * Complex64::cis(TAU * (frequency * n as f64 + start));
-            let sample = signal[MARGIN + n] * phase + white + tone;
-            Complex32::new(sample.re as f32, sample.im as f32)
+            rounded(signal[MARGIN + n] * phase + white) + jammed.get(n).copied().unwrap_or_default()
         };
-        (0..self.frame_len).map(heard).collect()
+        ((0..self.frame_len).map(heard).collect(), jammed)
     }
 
     /// The loudest quarter of the pieces of a recording: where there are bursts, they are in there.
     pub(crate) fn pieces(&self, recording: &[Complex64]) -> Arc<[Vec<Complex64>]> {
         let len = self.frame_len + 2 * MARGIN;
-        let power = |piece: &[Complex64]| piece.iter().map(Complex64::norm_sqr).sum::<f64>() / len as f64;
+        // Of the frame that is heard; the margins are only for the delayed one.
+        let power = |piece: &[Complex64]| mean_power(&piece[MARGIN..MARGIN + self.frame_len]);
         let mut pieces: Vec<(f64, &[Complex64])> =
             recording.chunks_exact(len).map(|piece| (power(piece), piece)).filter(|(power, _)| *power > 0.0).collect();
         pieces.sort_by(|one, other| other.0.total_cmp(&one.0));
@@ -157,8 +168,13 @@ impl Emitters {
         pieces.into_iter().map(level).collect()
     }
 
+    /// What a receiver hears of it without noise and delay: a frame.
+    pub(crate) fn frame(&self, origin: &Origin, random: &mut Random) -> Vec<Complex64> {
+        self.source(origin, random)[MARGIN..MARGIN + self.frame_len].to_vec()
+    }
+
     /// What is sent, with a mean power of 1: a frame with its margins.
-    pub(crate) fn source(&self, origin: &Origin, random: &mut Random) -> Vec<Complex64> {
+    fn source(&self, origin: &Origin, random: &mut Random) -> Vec<Complex64> {
         let len = self.frame_len + 2 * MARGIN;
         let kind = match origin {
             Origin::Made(kind) => *kind,
@@ -170,7 +186,7 @@ impl Emitters {
             Kind::Fm => fm(len, random),
             Kind::Chirp => chirp(len, random),
         };
-        let power = signal.iter().map(Complex64::norm_sqr).sum::<f64>() / len as f64;
+        let power = mean_power(&signal);
         signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
         signal
     }
@@ -192,6 +208,15 @@ impl Emitters {
         }
         padded[reach..reach + len].to_vec()
     }
+}
+
+/// Cycles per sample of a bin in natural order.
+pub(super) fn frequency(k: usize, len: usize) -> f64 {
+    if k < len / 2 { k as f64 / len as f64 } else { k as f64 / len as f64 - 1.0 }
+}
+
+fn mean_power(signal: &[Complex64]) -> f64 {
+    signal.iter().map(Complex64::norm_sqr).sum::<f64>() / signal.len() as f64
 }
 
 /// From 0 to 1, without 1.

@@ -28,5 +28,13 @@ pub(crate) mod trial;
 #[cfg(feature = "cli")]
 pub(crate) mod training;
 
+#[cfg(test)]
+pub(crate) fn kernel_of_longest_delay() -> crate::recording::Kernel {
+    let shape = crate::FrameShape::complex(1024);
+    let sources = [shape, shape, crate::FrameShape::real(1024)];
+    let compiled = delay::kernel(1024, 256).compile("delay", &sources);
+    compiled.expect("our kernel should compile").0
+}
+
 pub use delay::{Delay, DelayEstimator, DelayOptions};
 pub use policy::{Policy, PolicyDescription};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::weighting::bins;
 use crate::format::pending::PendingFile;
 use crate::stage::denoise::file::{StoredAs, described, read_bounded, read_tensors, write_tensors};
-use crate::stage::denoise::model::{ModelError, Tensor};
+use crate::stage::denoise::model::{LARGEST_WEIGHT, ModelError, Tensor};
 
 const KEY: &str = "auricle_policy";
 const BUILTIN: &[u8] = include_bytes!("../../assets/auricle-policy.safetensors");
@@ -72,7 +72,7 @@ impl PolicyDescription {
         self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
-    fn check(&self) -> Result<(), ModelError> {
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
         let field = |field, value: usize, is_right: bool, expected: &str| match is_right {
             true => Ok(()),
             false => Err(ModelError::description(field, format!("expected {expected}, got {value}"))),
@@ -142,8 +142,9 @@ impl Policy {
                 let problem = format!("expected shape {shape:?}, got {:?}", tensor.shape);
                 return Err(ModelError::tensor(name, problem));
             }
-            if !tensor.values.iter().all(|value| value.is_finite()) {
-                return Err(ModelError::tensor(name, "a weight is not finite"));
+            if let Some(value) = tensor.values.iter().find(|value| value.is_nan() || value.abs() > LARGEST_WEIGHT) {
+                let problem = format!("expected finite weights of at most {LARGEST_WEIGHT}, got {value:e}");
+                return Err(ModelError::tensor(name, problem));
             }
             weights.extend_from_slice(&tensor.values);
         }

@@ -6,29 +6,11 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
+use super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, rounded, table, tile_wgsl, twiddles, word};
 use crate::error::{Error, Result};
 use crate::frame::{Domain, FrameShape};
-use crate::recording::{Kernel, Operand, Table, Twin, TwinCall, TwinWorker};
+use crate::recording::{Kernel, Operand, Twin, TwinCall, TwinWorker};
 use crate::simd::SimdLevel;
-
-macro_rules! fourier_wgsl {
-    ($values:literal) => {
-        concat!(
-            include_str!("../../shaders/complex.wgsl"),
-            include_str!("../../shaders/frames.wgsl"),
-            include_str!(concat!("../../shaders/", $values)),
-            include_str!("../../shaders/fft.wgsl"),
-            include_str!("../../shaders/fourier.wgsl"),
-        )
-    };
-}
-
-/// Values that fit into 16 KiB of workgroup memory.
-const LARGEST_TILE: usize = 2048;
-/// Places of a tile of short frames, which are put side by side up to this.
-const USUAL_TILE: usize = 512;
-/// An invocation does one butterfly of radix 8 in a pass.
-const VALUES_PER_INVOCATION: usize = 8;
 
 /// What a frame is multiplied by before it is transformed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,14 +52,13 @@ impl Fourier {
         Err(Error::setting("frame of a transform", shape, expected))
     }
 
-    fn weights(self, len: usize) -> Vec<f32> {
-        #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
+    pub(crate) fn weights(self, len: usize) -> Vec<f32> {
         let weight = |n: usize| match self {
             Self::Forward(Taper::Rectangular) => 1.0,
-            Self::Forward(Taper::Hann) => (0.5 - 0.5 * (TAU * n as f64 / (len - 1) as f64).cos()) as f32,
-            Self::Inverse => (1.0 / len as f64) as f32,
+            Self::Forward(Taper::Hann) => 0.5 - 0.5 * (TAU * n as f64 / (len - 1) as f64).cos(),
+            Self::Inverse => 1.0 / len as f64,
         };
-        (0..len).map(weight).collect()
+        (0..len).map(weight).map(rounded).collect()
     }
 
     /// The kernel for frames of this shape, which has been checked. `operand` is what it reads.
@@ -86,7 +67,11 @@ impl Fourier {
         let tile = len.max(USUAL_TILE);
         // Two frames share each value's address and twiddles wherever both fit.
         let paired = 2 * tile <= LARGEST_TILE;
-        let wgsl = if paired { fourier_wgsl!("two_windows.wgsl") } else { fourier_wgsl!("one_window.wgsl") };
+        let wgsl = if paired {
+            tile_wgsl!("two_windows.wgsl", "fourier.wgsl")
+        } else {
+            tile_wgsl!("one_window.wgsl", "fourier.wgsl")
+        };
         let constants = [
             ("WORKGROUP_SIZE", word(tile / VALUES_PER_INVOCATION)),
             ("TILE_LEN", word(tile)),
@@ -95,12 +80,6 @@ impl Fourier {
             ("INVERSE", u32::from(self == Self::Inverse)),
             ("SIDE_BY_SIDE", u32::from(matches!(operand, Operand::Buffer(_)))),
         ];
-        #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
-        let twiddles = (0..len).flat_map(|k| {
-            let (sin, cos) = (-TAU * k as f64 / len as f64).sin_cos();
-            [cos as f32, sin as f32]
-        });
-        let table = |label, floats: Vec<f32>| Table { label, bytes: bytemuck::cast_slice(&floats).into() };
         Kernel {
             name: "fourier".to_owned(),
             wgsl: wgsl.into(),
@@ -108,16 +87,12 @@ impl Fourier {
             constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
             params: Vec::new(),
             reads_units: true,
-            tables: vec![table("twiddles", twiddles.collect()), table("weights", self.weights(len))],
+            tables: vec![twiddles(len), table("weights", self.weights(len).into_iter().map(f64::from))],
             items_per_frame: 1,
             items_per_workgroup: word(tile / len * (1 + usize::from(paired))),
             twin: Arc::new(FourierTwin { fourier: self, len }),
         }
     }
-}
-
-fn word(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 #[derive(Clone, Copy, Debug)]

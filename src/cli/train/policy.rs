@@ -7,10 +7,10 @@ mod picture;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
-use super::super::Misuse;
 use super::super::progress::Interrupt;
+use super::super::{Misuse, print};
 use crate::locate::training::{PolicyOptions, PolicyStep, PolicyTrainer};
 use crate::{Engine, EngineOptions};
 
@@ -29,7 +29,8 @@ Files in the folder, written every --viz-interval steps and at the end:
   curve.svg           residual and reward over the steps
   before-after.png    a jammed QPSK signal, before and after the mask
 
-Ctrl-C stops after the step and leaves a checkpoint. One seed always gives the same pairs and draws.
+Ctrl-C stops after the step and leaves a checkpoint. One seed gives the same pairs on every device; draws follow the
+weights, which agree as far as floating-point sums do.
 
 Examples:
   auricle train policy                                         the policy that is built in: about five minutes
@@ -64,7 +65,8 @@ pub(in crate::cli) struct PolicyArguments {
     device: String,
 
     /// Train with and without the entropy term and the resolvent, over five seeds, and compare; no policy is written.
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long, conflicts_with_all = ["resume", "seed", "output", "directory", "force", "viz_interval", "distortion",
+        "correlation_entropy", "resolvent_lambda"])]
     ablate: bool,
 
     /// Steps until the learning rate has come down [default: 6000, or what the checkpoint says].
@@ -142,21 +144,7 @@ pub(in crate::cli) struct PolicyArguments {
 
 impl PolicyArguments {
     fn options(&self) -> Result<PolicyOptions> {
-        let in_range = |value: f64, range: std::ops::RangeInclusive<f64>, name: &str| {
-            let (start, end) = (range.start(), range.end());
-            ensure!(range.contains(&value), Misuse(format!("--{name}: expected {start} to {end}, got {value}")));
-            Ok(())
-        };
-        in_range(self.min_snr, -60.0..=60.0, "min-snr")?;
-        in_range(self.max_snr, self.min_snr..=60.0, "max-snr")?;
-        in_range(self.jammer.into(), 0.0..=1.0, "jammer")?;
-        in_range(self.learning_rate, 1e-9..=1.0, "learning-rate")?;
-        in_range(self.distortion.into(), 0.0..=100.0, "distortion")?;
-        in_range(self.correlation_entropy.into(), 0.0..=100.0, "correlation-entropy")?;
-        in_range(self.resolvent_lambda.into(), 0.0..=1.0, "resolvent-lambda")?;
-        let fits = self.bands.is_power_of_two() && (8..=512).contains(&self.bands);
-        ensure!(fits, Misuse(format!("--bands: expected a power of two from 8 to 512, got {}", self.bands)));
-        Ok(PolicyOptions {
+        let options = PolicyOptions {
             seed: self.seed,
             steps: self.num_steps.unwrap_or(6000) as usize,
             pairs: self.batch_size as usize,
@@ -169,7 +157,10 @@ impl PolicyArguments {
             resolvent: self.resolvent_lambda,
             bands: self.bands,
             hidden: self.hidden as usize,
-        })
+            planned_before: Vec::new(),
+        };
+        options.check().map_err(|error| Misuse(error.to_string()))?;
+        Ok(options)
     }
 }
 
@@ -189,6 +180,11 @@ pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     if arguments.output.exists() && !arguments.force {
         bail!("{} exists; --force replaces it", arguments.output.display());
     }
+    // Not after minutes of training.
+    let folder = arguments.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("the folder {} of --output does not exist", folder.display());
+    }
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let checkpoint = directory.join("policy.checkpoint");
@@ -205,7 +201,7 @@ pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     while trainer.history().len() < steps && !interrupt.is_wanted() {
         lines.add(trainer.step()?);
         let done = trainer.history().len();
-        lines.show(done);
+        lines.show(done)?;
         if done.is_multiple_of(arguments.viz_interval as usize) && done < steps {
             keep(&trainer, &engine, directory, &checkpoint)?;
         }
@@ -243,19 +239,18 @@ impl Lines {
         self.since.push(step);
     }
 
-    #[expect(clippy::print_stdout, reason = "the course of training is what was asked for")]
-    fn show(&mut self, done: usize) {
+    fn show(&mut self, done: usize) -> Result<()> {
         if !done.is_multiple_of(self.every) && done < self.steps {
-            return;
+            return Ok(());
         }
         let mean = |of: fn(&PolicyStep) -> f64| self.since.iter().map(of).sum::<f64>() / self.since.len() as f64;
         let (reward, residual, entropy) =
             (mean(|step| step.reward), mean(|step| step.residual), mean(|step| step.entropy));
-        println!(
-            "Step {done}/{} | Reward: {reward:.4} | TDoA Residual: {residual:.4} | Entropy: {entropy:.4}",
-            self.steps
-        );
         self.since.clear();
+        let steps = self.steps;
+        print(&format!(
+            "Step {done}/{steps} | Reward: {reward:.4} | TDoA Residual: {residual:.4} | Entropy: {entropy:.4}"
+        ))
     }
 }
 

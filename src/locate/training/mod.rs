@@ -34,6 +34,8 @@ use crate::format::FileError;
 use crate::format::pending::PendingFile;
 use crate::random::Random;
 
+/// Delays that are estimated at once: some 40 MiB with their spectra.
+const MOST_DELAYS_AT_ONCE: usize = 2048;
 /// Streams of the seed that are not those of a step.
 const WEIGHTS_STREAM: u64 = u64::MAX;
 /// An error of this many samples is as good as none.
@@ -99,6 +101,8 @@ pub(crate) struct PolicyOptions {
     pub(crate) bands: usize,
     /// Units of the hidden layer.
     pub(crate) hidden: usize,
+    /// Numbers of steps that were planned before this one, when a run was resumed towards another.
+    pub(crate) planned_before: Vec<usize>,
 }
 
 impl Default for PolicyOptions {
@@ -116,7 +120,33 @@ impl Default for PolicyOptions {
             resolvent: 0.0,
             bands: 128,
             hidden: 32,
+            planned_before: Vec::new(),
         }
+    }
+}
+
+impl PolicyOptions {
+    /// Whether anything can be trained with them.
+    pub(crate) fn check(&self) -> crate::Result<()> {
+        let range = |name, value: f64, range: std::ops::RangeInclusive<f64>| {
+            let expected = || format!("{} to {}", range.start(), range.end());
+            if range.contains(&value) { Ok(()) } else { Err(crate::Error::setting(name, value, expected())) }
+        };
+        range("steps", self.steps as f64, 1.0..=1e9)?;
+        range("pairs of a step", self.pairs as f64, 1.0..=4096.0)?;
+        range("draws", self.draws as f64, 2.0..=256.0)?;
+        range("least signal-to-noise ratio", self.snr_db.0, -60.0..=60.0)?;
+        range("highest signal-to-noise ratio", self.snr_db.1, self.snr_db.0..=60.0)?;
+        range("jammers", self.jammers.into(), 0.0..=1.0)?;
+        range("learning rate", self.learning_rate, 1e-9..=1.0)?;
+        range("distortion", self.distortion.into(), 0.0..=100.0)?;
+        range("correlation entropy", self.correlation_entropy.into(), 0.0..=100.0)?;
+        range("resolvent lambda", self.resolvent.into(), 0.0..=1.0)?;
+        range("hidden units", self.hidden as f64, 1.0..=1024.0)?;
+        if self.bands.is_power_of_two() && (8..=512).contains(&self.bands) {
+            return Ok(());
+        }
+        Err(crate::Error::setting("bands", self.bands, "a power of two from 8 to 512"))
     }
 }
 
@@ -173,7 +203,17 @@ impl PolicyTrainer {
     pub(crate) fn resume(engine: &Engine, path: &Path, steps: Option<usize>) -> Result<Self, TrainingError> {
         let bytes = std::fs::read(path).map_err(|error| broken(path, &error))?;
         let mut checkpoint: Checkpoint = serde_json::from_slice(&bytes).map_err(|error| broken(path, &error))?;
-        checkpoint.options.steps = steps.unwrap_or(checkpoint.options.steps);
+        if let Some(steps) = steps.filter(|steps| *steps != checkpoint.options.steps) {
+            let before = std::mem::replace(&mut checkpoint.options.steps, steps);
+            checkpoint.options.planned_before.push(before);
+        }
+        checkpoint.options.check().map_err(|error| broken(path, &error))?;
+        let done = checkpoint.history.len();
+        if done > checkpoint.options.steps {
+            let problem =
+                format!("{done} steps are done already, more than the {} asked for", checkpoint.options.steps);
+            return Err(broken(path, &problem));
+        }
         let expected = description(&checkpoint.options).weights();
         let lengths = [&checkpoint.weights, &checkpoint.adam.first, &checkpoint.adam.second].map(Vec::len);
         if lengths.iter().any(|&length| length != expected) {
@@ -264,7 +304,7 @@ impl PolicyTrainer {
         let learning_rate = (self.options.learning_rate * left) as f32;
         self.adam.ascend(&mut self.weights, &gradient, learning_rate);
         if self.weights.iter().any(|weight| !weight.is_finite()) {
-            return Err(TrainingError::Diverged { step });
+            return Err(TrainingError::Diverged { step: step + 1 });
         }
         let (low, high) = (*LOG_DEVIATIONS.start(), *LOG_DEVIATIONS.end());
         self.weights[deviations..].iter_mut().for_each(|deviation| *deviation = deviation.clamp(low, high));
@@ -304,28 +344,32 @@ impl PolicyTrainer {
     /// Tells each draw its reward; returns the means of reward and error.
     fn reward(&self, pairs: &[Pair], draws: &mut [Draws]) -> crate::Result<(f64, f64)> {
         let count = self.options.draws;
-        let repeated = |of: fn(&Pair) -> &Vec<f32>| -> Vec<f32> {
-            pairs.iter().flat_map(|pair| std::iter::repeat_n(of(pair), count).flatten().copied()).collect()
-        };
-        let weights: Vec<Vec<f32>> = pairs
-            .par_iter()
-            .zip(&*draws)
-            .flat_map_iter(|(pair, draws)| draws.logits.iter().map(|logits| logits.weights(&pair.features)))
-            .collect();
-        let delays =
-            self.estimator.delays(&repeated(|pair| &pair.first), &repeated(|pair| &pair.second), &weights.concat())?;
         let (mut rewards, mut errors) = (0.0, 0.0);
-        for ((pair, draws), delays) in pairs.iter().zip(draws).zip(delays.chunks_exact(count)) {
-            let reward = |(delay, logits): (&Delay, &Logits)| {
-                let error = (delay.samples - pair.delay).abs();
-                errors += f64::from(error);
-                let distortion = if self.options.distortion > 0.0 { taken_away(logits, &pair.features) } else { 0.0 };
-                -(error + GOOD_ENOUGH).ln()
-                    - self.options.distortion * distortion
-                    - self.options.correlation_entropy * delay.entropy
+        let at_once = (MOST_DELAYS_AT_ONCE / count).max(1);
+        for (pairs, draws) in pairs.chunks(at_once).zip(draws.chunks_mut(at_once)) {
+            let repeated = |of: fn(&Pair) -> &Vec<f32>| -> Vec<f32> {
+                pairs.iter().flat_map(|pair| std::iter::repeat_n(of(pair), count).flatten().copied()).collect()
             };
-            draws.rewards = delays.iter().zip(&draws.logits).map(reward).collect();
-            rewards += draws.rewards.iter().map(|&reward| f64::from(reward)).sum::<f64>();
+            let weights: Vec<Vec<f32>> = pairs
+                .par_iter()
+                .zip(&*draws)
+                .flat_map_iter(|(pair, draws)| draws.logits.iter().map(|logits| logits.weights(&pair.features)))
+                .collect();
+            let (first, second) = (repeated(|pair| &pair.first), repeated(|pair| &pair.second));
+            let delays = self.estimator.delays(&first, &second, &weights.concat())?;
+            for ((pair, draws), delays) in pairs.iter().zip(draws).zip(delays.chunks_exact(count)) {
+                let reward = |(delay, logits): (&Delay, &Logits)| {
+                    let error = (delay.samples - pair.delay).abs();
+                    errors += f64::from(error);
+                    let distortion =
+                        if self.options.distortion > 0.0 { taken_away(logits, &pair.features) } else { 0.0 };
+                    -(error + GOOD_ENOUGH).ln()
+                        - self.options.distortion * distortion
+                        - self.options.correlation_entropy * delay.entropy
+                };
+                draws.rewards = delays.iter().zip(&draws.logits).map(reward).collect();
+                rewards += draws.rewards.iter().map(|&reward| f64::from(reward)).sum::<f64>();
+            }
         }
         let all = (pairs.len() * count) as f64;
         Ok((rewards / all, errors / all))
@@ -358,15 +402,17 @@ fn broken(path: &Path, problem: &dyn std::fmt::Display) -> TrainingError {
     TrainingError::Checkpoint { path: path.to_owned(), problem: problem.to_string() }
 }
 
+/// All options, as JSON: with them, training gives this policy again.
+fn options_text(options: &PolicyOptions) -> String {
+    serde_json::to_string(options).unwrap_or_default()
+}
+
 fn description(options: &PolicyOptions) -> PolicyDescription {
     PolicyDescription {
         name: "auricle-policy".to_owned(),
         version: "1".to_owned(),
         licence: "MIT OR Apache-2.0".to_owned(),
-        source: format!(
-            "auricle train policy --num-steps {} --batch-size {} --seed {}",
-            options.steps, options.pairs, options.seed
-        ),
+        source: format!("auricle train policy: {}", options_text(options)),
         bins: DelayOptions::default().frame_len,
         bands: options.bands,
         context: 2,

@@ -109,6 +109,14 @@ fn a_checkpoint_that_is_none_is_refused() {
     trainer.save(&path).expect("the checkpoint should be written");
     let text = std::fs::read_to_string(&path).expect("it should be there");
     assert!(refused(&text).contains("where its network has"), "{}", refused(&text));
+    let good = PolicyTrainer::new(&engine, &small()).expect("the trainer should begin");
+    for (name, from, to) in [("bands", 64, 0), ("draws", 8, 1), ("pairs", 8, 0)] {
+        good.save(&path).expect("the checkpoint should be written");
+        let text = std::fs::read_to_string(&path).expect("it should be there");
+        let changed = text.replace(&format!("\"{name}\":{from},"), &format!("\"{name}\":{to},"));
+        assert_ne!(changed, text, "{name} should be there");
+        assert!(refused(&changed).contains(name), "{name} {to}: {}", refused(&changed));
+    }
     std::fs::remove_file(&path).expect("it should be there");
     let missing = PolicyTrainer::resume(&engine, &path, None).expect_err("it should be refused").to_string();
     assert!(missing.contains("policy.checkpoint"), "{missing}");

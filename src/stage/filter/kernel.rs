@@ -5,6 +5,7 @@
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
+use super::super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, table, tile_wgsl, twiddles, word};
 use super::{Measure, PhiResolvent, WindowLayout};
 use crate::error::Result;
 use crate::fft::{Power, Scratch, SpectralFilter, WindowShape};
@@ -13,27 +14,8 @@ use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOpe
 use crate::simd::SimdLevel;
 
 /// The filter kernel with all the source it includes, for values of one window or of two.
-macro_rules! filter_wgsl {
-    ($values:literal) => {
-        concat!(
-            include_str!("../../../shaders/complex.wgsl"),
-            include_str!("../../../shaders/frames.wgsl"),
-            include_str!(concat!("../../../shaders/", $values)),
-            include_str!("../../../shaders/fft.wgsl"),
-            include_str!("../../../shaders/filter.wgsl"),
-        )
-    };
-}
-
-pub(crate) const ONE_WINDOW_WGSL: &str = filter_wgsl!("one_window.wgsl");
-pub(crate) const TWO_WINDOWS_WGSL: &str = filter_wgsl!("two_windows.wgsl");
-
-/// Complex values that fit into 16 KiB of workgroup memory.
-const LARGEST_TILE: usize = 2048;
-/// Places of a tile of short windows, which are put side by side up to this.
-const USUAL_TILE: usize = 512;
-/// An invocation does one butterfly of radix 8 in a pass.
-const VALUES_PER_INVOCATION: usize = 8;
+pub(crate) const ONE_WINDOW_WGSL: &str = tile_wgsl!("one_window.wgsl", "filter.wgsl");
+pub(crate) const TWO_WINDOWS_WGSL: &str = tile_wgsl!("two_windows.wgsl", "filter.wgsl");
 
 /// The uniform struct `FilterParams` of the shader, which its Rust side writes as words.
 #[repr(C)]
@@ -118,25 +100,6 @@ fn reverse_bits(value: usize, len: usize) -> usize {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "rounding a table entry to the nearest f32 is what is wanted")]
-fn rounded(value: f64) -> f32 {
-    value as f32
-}
-
-fn table(label: &'static str, floats: impl Iterator<Item = f64>) -> Table {
-    let floats: Vec<f32> = floats.map(rounded).collect();
-    Table { label, bytes: bytemuck::cast_slice(&floats).into() }
-}
-
-fn twiddles(transform: DeviceTransform) -> Table {
-    let len = transform.values();
-    let entries = (0..len).flat_map(move |k| {
-        let (sin, cos) = (-TAU * k as f64 / len as f64).sin_cos();
-        [cos, sin]
-    });
-    table("twiddles", entries)
-}
-
 /// (H, 0, 0, 0) for complex windows; (S, D, w.re, w.im) for real ones: see `filter_real` in the shader.
 fn response(filter: &PhiResolvent, transform: DeviceTransform) -> Table {
     let scale = 1.0 / transform.values() as f64;
@@ -166,10 +129,6 @@ fn weights(filter: &PhiResolvent, transform: DeviceTransform) -> Table {
         }
     });
     table("weights", entries)
-}
-
-fn word(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// The kernel for frames of this shape; `filter` has been checked against it. `operand` is what it reads.
@@ -210,7 +169,7 @@ pub(crate) fn filter_kernel(
         constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
         params: vec![word(layout.windows_per_frame), pairs(shape.len()), pairs(layout.hop), pairs(layout.margin)],
         reads_units: true,
-        tables: vec![twiddles(transform), response(filter, transform), weights(filter, transform)],
+        tables: vec![twiddles(transform.values()), response(filter, transform), weights(filter, transform)],
         items_per_frame: word(layout.windows_per_frame),
         items_per_workgroup: word(windows),
         twin: Arc::new(FilterTwin { filter: *filter, shape, layout }),

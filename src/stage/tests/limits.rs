@@ -88,9 +88,10 @@ fn the_loops_are_those_that_are_counted_here() {
         ("phi_resolvent", 3),
     ]);
     assert_eq!(loops(&filters()[0].wgsl), filter);
-    let [gate, _, gather] = &others()[..] else { panic!("there are three others") };
+    let [gate, _, gather, delay] = &others()[..] else { panic!("there are four others") };
     assert_eq!(loops(&gate.wgsl), named(&[("max_abs_gate", 2), ("compact_live", 6)]));
     assert_eq!(loops(&gather.wgsl), named(&[("gather_frames", 1)]));
+    assert_eq!(loops(&delay.wgsl), named(&[("power_at", 1), ("estimate_delay", 8)]));
 }
 
 /// Iterations of an invocation of the filter, all loops together.
@@ -120,7 +121,12 @@ fn loops_stay_within_the_budget() {
     // Three walks over a run of frames, two scans over 256 invocations, one walk over the dispatches.
     let compact = 3 * MOST_GATED_FRAMES.div_ceil(256) + 2 * 8 + MOST_STEPS.div_ceil(256);
     let gather = 8192_u64.div_ceil(64);
-    for (name, iterations) in [("max_abs_gate", max_abs), ("compact_live", compact), ("gather_frames", gather)] {
+    // Bins and sums over 64 invocations, a walk over the bins for each point of the widest grid, then Newton's method.
+    let delay = 2 * 1024 / 64 + 2 * 64 + 2 * (2 * 256 + 2) / 64 * (1 + 1024) + 6 * (1 + 1024 / 64 + 64);
+    let others = [max_abs, compact, gather, delay];
+    for (name, iterations) in
+        ["max_abs_gate", "compact_live", "gather_frames", "estimate_delay"].into_iter().zip(others)
+    {
         assert!(iterations < MOST_ITERATIONS, "{name}: {iterations} iterations");
     }
 }

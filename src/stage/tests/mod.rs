@@ -120,7 +120,8 @@ fn others() -> Vec<Entry> {
         constants: Vec::new(),
     };
     let gather = Entry::of("gather_frames".to_owned(), &gather_kernel(FrameShape::complex(4096)));
-    vec![gate("max_abs_gate"), gate("compact_live"), gather]
+    let delay = Entry::of("estimate_delay".to_owned(), &crate::locate::kernel_of_longest_delay());
+    vec![gate("max_abs_gate"), gate("compact_live"), gather, delay]
 }
 
 /// Models that between them bring every kernel of the denoiser in every variant: all kinds of layers, the most units of
