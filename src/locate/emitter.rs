@@ -20,6 +20,9 @@ const SYMBOL: usize = 8;
 const PULSE_SYMBOLS: usize = 8;
 const ROLL_OFF: f64 = 0.35;
 
+/// How many of varied signals are in another band than usual.
+const VARIED: f32 = 0.5;
+
 /// What an emitter sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -52,8 +55,11 @@ impl Kind {
 /// Where a signal comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
-    /// It is made.
+    /// It is made, always in the same band.
     Made(Kind),
+    /// It is made, each time in another part of the band and sometimes in bursts: what a policy learns from, so that it is
+    /// not lost on signals of other widths.
+    Varied(Kind),
     /// It is cut out of a recording, of which these are pieces with a mean power of 1.
     Recorded { name: String, pieces: Arc<[Vec<Complex64>]> },
 }
@@ -61,7 +67,7 @@ pub(crate) enum Origin {
 impl Origin {
     pub(crate) fn name(&self) -> &str {
         match self {
-            Self::Made(kind) => kind.name(),
+            Self::Made(kind) | Self::Varied(kind) => kind.name(),
             Self::Recorded { name, .. } => name,
         }
     }
@@ -176,16 +182,50 @@ impl Emitters {
     /// What is sent, with a mean power of 1: a frame with its margins.
     fn source(&self, origin: &Origin, random: &mut Random) -> Vec<Complex64> {
         let len = self.frame_len + 2 * MARGIN;
-        let kind = match origin {
-            Origin::Made(kind) => *kind,
+        let (kind, is_varied) = match origin {
+            Origin::Made(kind) => (*kind, false),
+            Origin::Varied(kind) => (*kind, true),
             Origin::Recorded { pieces, .. } => return random.choose(pieces).clone(),
         };
+        if is_varied && random.chance(VARIED) {
+            return self.varied(kind, len, random);
+        }
         let mut signal = match kind {
             Kind::Bpsk | Kind::Qpsk => self.shifted(kind, len, random),
             Kind::Ofdm => ofdm(len, random),
             Kind::Fm => fm(len, random),
             Kind::Chirp => chirp(len, random),
         };
+        let power = mean_power(&signal);
+        signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
+        signal
+    }
+
+    /// The signal played faster or slower, moved to another carrier, perhaps in bursts; with a mean power of 1.
+    fn varied(&self, kind: Kind, len: usize, random: &mut Random) -> Vec<Complex64> {
+        // As wide as from half of what it is to all of the band.
+        let speed = 0.5 * 16_f64.powf(uniform(random));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousand samples")]
+        let needed = (len as f64 * speed).ceil() as usize + 2;
+        let slow = match kind {
+            Kind::Bpsk | Kind::Qpsk => self.shifted(kind, needed, random),
+            Kind::Ofdm => ofdm(needed, random),
+            Kind::Fm => fm(needed, random),
+            Kind::Chirp => chirp(needed, random),
+        };
+        let carrier = uniform(random) - 0.5;
+        let (burst, pause) = (8 + random.below(256), if random.chance(0.5) { random.below(256) } else { 0 });
+        let mut signal: Vec<Complex64> = (0..len)
+            .map(|n| {
+                let at = n as f64 * speed;
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the signal")]
+                let before = at as usize;
+                let part = at - before as f64;
+                let sample = slow[before] * (1.0 - part) + slow[before + 1] * part;
+                let is_on = n % (burst + pause) < burst;
+                if is_on { sample * Complex64::cis(TAU * carrier * n as f64) } else { Complex64::default() }
+            })
+            .collect();
         let power = mean_power(&signal);
         signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
         signal

@@ -15,7 +15,8 @@ use crate::locate::training::{PolicyOptions, PolicyStep, PolicyTrainer};
 use crate::{Engine, EngineOptions};
 
 const DETAILS: &str = "\
-What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp; complex baseband, 1024 samples), each with
+What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp; complex baseband, 1024 samples; half of
+them wider, narrower, on another carrier or in bursts), each with
 noise, a phase and perhaps a jammer of its own, the second one up to 12 samples earlier or later. The policy sees both
 spectra and draws a mask and a whitening for each band; the delay is where the weighted correlation is highest; the reward
 of a draw is -ln(|error in samples| + 0.02). Draws that were better than the others of their pair become more likely

@@ -318,7 +318,7 @@ impl PolicyTrainer {
             .map(|_| {
                 let (low, high) = self.options.snr_db;
                 let scene = Scene {
-                    origin: Origin::Made(*random.choose(&Kind::ALL)),
+                    origin: Origin::Varied(*random.choose(&Kind::ALL)),
                     snr_db: low + (high - low) * f64::from(random.unit()),
                     has_jammer: random.chance(self.options.jammers),
                 };
