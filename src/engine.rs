@@ -17,6 +17,9 @@ use crate::schedule::{
 use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
 use crate::telemetry::{Health, PlanSnapshot, Snapshot};
 
+/// How many lost devices are replaced within an hour, unless set.
+const MOST_REPLACEMENTS: usize = 3;
+
 /// How an engine is opened.
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
@@ -39,6 +42,8 @@ pub struct EngineOptions {
     pub hardware_priority: bool,
     /// Cores for the engine's threads, and memory that stays where it is.
     pub isolation: IsolationOptions,
+    /// Devices that are opened within an hour in place of lost ones: 3 unless set. When more are lost, the CPU goes on.
+    pub most_replacements: Option<usize>,
     /// Faults that the device makes, for tests.
     pub faults: FaultPlan,
 }
@@ -96,7 +101,10 @@ impl Engine {
         let device = options.faults.around(device);
         let bounds = options.schedule.checked(device.info().kind)?;
         let isolation = Isolation::new(&options.isolation, &bounds.lanes)?;
-        let (processor, longest_piece) = (Arc::new(Processor::new(device)), options.schedule.longest_piece);
+        let (processor, longest_piece) = (
+            Arc::new(Processor::new(device, options.most_replacements.unwrap_or(MOST_REPLACEMENTS))),
+            options.schedule.longest_piece,
+        );
         let (lanes, observer) = (Mutex::new(None), Mutex::new(None));
         let plans = Mutex::default();
         let inner = Inner { processor, bounds, longest_piece, isolation, lanes, observer, plans };

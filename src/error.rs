@@ -13,12 +13,12 @@ pub enum Error {
         problem: String,
     },
 
-    /// A custom kernel that was refused before any driver saw it.
+    /// A custom kernel that was refused before any driver saw it, or whose loops did not end.
     #[error("custom kernel of node `{node}`: {problem}")]
     CustomKernel {
         /// The node that brings the kernel.
         node: String,
-        /// What validation found.
+        /// What validation found, or how far the loops went.
         problem: String,
     },
 
@@ -115,6 +115,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// A session that failed half-way through a push: a denoiser had heard samples that were not given back.
+    #[error("this session failed half-way through an earlier push; open a new one")]
+    BrokenSession,
+
     /// A queue that takes no more jobs just now.
     #[error(
         "the queue of `{qos}` jobs is full ({waiting} wait); try again in {} ms, or open the engine with a larger one",
@@ -159,7 +163,7 @@ pub enum Error {
         message: String,
     },
 
-    /// A stream whose device failed, or whose callback panicked.
+    /// A stream whose device or kernel failed, or whose callback panicked.
     #[error("stream `{stream}` ended before its end: {reason}; open it anew")]
     Stream {
         /// The stream's name.

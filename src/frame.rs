@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// `f32` values in the longest frame of any graph: 8 MiB, through which 64 invocations go within the budget of their loops.
+const MOST_FLOATS: usize = 1 << 21;
+
 /// Shortest allowed frame, in samples.
 pub const SHORTEST_FRAME: usize = 64;
 /// Longest allowed frame, in samples.
@@ -38,8 +41,8 @@ impl std::fmt::Display for Domain {
 
 /// The shape of one frame.
 ///
-/// The stages of this crate work on frames of 64 to 4096 samples, a power of two; a custom kernel may make frames of
-/// any length, down to one value.
+/// The stages of this crate work on frames of 64 to 4096 samples, a power of two; a custom kernel may take and make frames
+/// of any length, from one value to 2,097,152.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameShape {
     domain: Domain,
@@ -80,7 +83,7 @@ impl FrameShape {
 
     /// Samples in a frame.
     pub const fn len(self) -> usize {
-        self.rows * self.columns
+        self.rows.saturating_mul(self.columns)
     }
 
     /// True when a frame has no sample at all.
@@ -90,7 +93,16 @@ impl FrameShape {
 
     /// `f32` values in a frame.
     pub const fn floats(self) -> usize {
-        self.len() * self.domain.floats_per_sample()
+        self.len().saturating_mul(self.domain.floats_per_sample())
+    }
+
+    /// Refuses what no graph has room for; says why.
+    pub(crate) fn check_size(self) -> Result<(), String> {
+        match self.floats() {
+            0 => Err("its frames are empty".to_owned()),
+            1..=MOST_FLOATS => Ok(()),
+            floats => Err(format!("its frames have {floats} floats; {MOST_FLOATS} are the most")),
+        }
     }
 
     /// Refuses what the stages of this crate cannot work on: see the type's documentation.

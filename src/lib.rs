@@ -86,6 +86,33 @@
 //!             frame, memory, qos, telemetry, sync, error
 //! ```
 //!
+//! # When something fails
+//!
+//! | what fails | what you see | what is lost | test |
+//! | --- | --- | --- | --- |
+//! | a device is lost, does not answer for a minute or fails: before, in or after a run or a job | nothing but [`Health`]: it is done again on a new device, else on the CPU | nothing | `loss::jobs_are_done_on_another_device_as_if_nothing_had_happened`, `plain_runs_are_done_again_and_many_threads_replace_a_device_once` |
+//! | no new device opens, or the new ones fail too | as above, on the CPU | nothing | `loss::when_no_new_device_opens_the_cpu_goes_on` |
+//! | in compiling | as above | nothing | `loss::a_lost_device_is_no_reason_not_to_compile` |
+//! | in a [`Session`] | an error; the next session has another device | the session | `loss::a_session_ends_with_its_device_and_the_next_one_has_another` |
+//! | under a live stream | nothing | nothing; with a denoiser what it was working on is silence | `loss::streams_go_on_over_a_lost_device`, `a_denoised_stream_goes_on_in_time_with_a_gap_of_silence` |
+//! | a device has no room | [`Error::OutOfMemory`] | that run; what ran before goes on | `memory::what_the_budget_does_not_allow_is_refused_and_harms_nothing` |
+//! | a loop in a [`CustomKernel`] does not end | [`Error::CustomKernel`] with its node, [`Error::Stream`] from live streams | that run, that job; the streams of that plan and level, which share its batches | `custom::a_loop_that_does_not_end_is_ended_and_named` |
+//! | a closure, on a lane or as a kernel's twin, does not return | its lane is busy: jobs expire, `shutdown` gives up after its grace | what waits for that lane | `jobs::a_drain_that_takes_too_long_gives_up_the_rest` |
+//! | WGSL that is made to overflow a compiler's stack, or to keep it busy | [`Error::CustomKernel`] | nothing | `refusals::text_that_compilers_would_choke_on_is_refused` |
+//! | a kernel's closure panics | the panic in [`Plan::run`]; [`Error::JobPanicked`] from a job; [`Error::Stream`] from live streams of that plan | that run, that job, those streams | `custom::a_closure_that_panics_costs_its_run`, `a_closure_that_panics_ends_the_streams_of_its_plan_and_no_others`, `jobs::a_panic_costs_its_job_and_nothing_else` |
+//! | an app's code panics: on a lane, in a waker, in a callback, holding a lane | [`Error::JobPanicked`], [`Error::Stream`] | that job, that stream | `jobs::a_panic_costs_its_job_and_nothing_else`, `a_waker_that_panics_costs_no_lane`, `a_lane_can_be_possessed_and_comes_back_also_by_a_panic`, `streams::a_callback_gets_everything_and_its_panic_ends_its_own_stream_only` |
+//! | samples are no numbers | [`Error::FaultyFrame`] with the place, or silence where [`Faulty`] says so | that push, which can be mended | `faulty::a_rejected_push_changes_nothing`, `streams::a_nan_is_refused_with_its_place_and_nothing_of_its_push_is_taken` |
+//! | nobody pulls a stream | what its [`BackPressure`] says, counted | as it says | `streams::what_has_no_room_is_dropped_as_asked_and_counted` |
+//! | a queue is full, a job is late | [`Error::QueueFull`] with when to come back, [`Error::Expired`] | that job | `jobs::full_queues_refuse_and_say_when_to_come_back`, `a_job_expires_on_time_though_the_device_is_busy` |
+//! | an HTTP client is slow, silent or sends rubbish | it is let go; the others go on | its request or stream | `serve::whoever_is_slow_is_let_go`, `rubbish_is_survived`, `fuzzing` |
+//! | a file, model, graph or kernel is damaged or hostile | an error that names what and where | nothing | `fuzzing`, `wav`, `model`, `refusals` |
+//! | the disk fills up | an error with the file's name | the new file; an older one stays | `cli::a_disk_that_fills_up_keeps_the_older_file` |
+//! | `auricle run` is told to stop: SIGINT, SIGTERM | exit code 1 | the new file; an older one stays | `cli::ctrl_c_leaves_nothing_behind` |
+//! | it is killed: SIGKILL, power | a hidden `.auricle-` file stays | the new file; an older one stays | `cli::a_kill_damages_no_older_file_and_is_in_nobodys_way` |
+//! | the clock jumps | nothing: only dates that people read come from it | nothing | a lint forbids the rest |
+//!
+//! [`FaultPlan`] makes devices fail on purpose, for tests of your own.
+//!
 //! # Words
 //!
 //! | word | meaning |
@@ -158,6 +185,9 @@ pub mod train;
 
 #[cfg(any(feature = "cli", feature = "train"))]
 mod random;
+
+#[cfg(any(feature = "cli", feature = "train"))]
+mod regulariser;
 
 mod memory;
 

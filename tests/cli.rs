@@ -429,31 +429,19 @@ fn a_place_that_cannot_be_written_is_named() {
     assert_refused(&run(&input, Path::new("/proc/auricle-test.f32"), &[]), 1, &["/proc"]);
 }
 
+/// Starts a run that replaces `older`, sends the signal once something is being written, and returns how it ended.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_leaves_nothing_behind() {
+fn signalled(folder: &Folder, older: &Path, signal: &str) -> Output {
     use std::io::Write as _;
-    let folder = Folder::new();
-    let older = folder.file("out.f32", b"precious");
-    let mut child = auricle([
-        "run",
-        "-",
-        "--format",
-        "f32",
-        "--sample-rate",
-        "48000",
-        "--device",
-        "cpu",
-        "--force",
-        "--denoise",
-        "off",
-    ])
-    .arg("-o")
-    .arg(&older)
-    .stdin(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let options = ["--format", "f32", "--sample-rate", "48000", "--device", "cpu", "--force", "--denoise", "off"];
+    let mut child = auricle(["run", "-"])
+        .args(options)
+        .arg("-o")
+        .arg(older)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // The pipe stays open and silent: the wish to stop must be heard all the same.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&float_bytes(&noise(200_000, 1))).unwrap();
@@ -462,13 +450,68 @@ fn ctrl_c_leaves_nothing_behind() {
         assert!(started.elapsed().as_secs() < 20, "a temporary file should appear");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     drop(stdin);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("interrupted"), "{}", text(&output.stderr));
-    assert_eq!(folder.names(), ["out.f32"], "no half file");
+    output
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_nothing_behind() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = Folder::new();
+        let older = folder.file("out.f32", b"precious");
+        let output = signalled(&folder, &older, signal);
+        assert_eq!(output.status.code(), Some(1), "{signal}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("interrupted"), "{signal}: {}", text(&output.stderr));
+        assert_eq!(folder.names(), ["out.f32"], "{signal}: no half file");
+        assert_eq!(std::fs::read(&older).unwrap(), b"precious", "{signal}: the older file is as it was");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_kill_damages_no_older_file_and_is_in_nobodys_way() {
+    let folder = Folder::new();
+    let older = folder.file("out.f32", b"precious");
+    let output = signalled(&folder, &older, "-KILL");
+    assert_eq!(output.status.code(), None, "it had no chance to end");
     assert_eq!(std::fs::read(&older).unwrap(), b"precious", "the older file is as it was");
+    let left = folder.names();
+    assert!(left.len() == 2 && left[0].starts_with(".auricle"), "a hidden file stays: {left:?}");
+    let input = folder.file("in.f32", &float_bytes(&noise(2000, 1)));
+    let again = run(&input, &older, &["--sample-rate", "48000", "--force"]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    assert_eq!(std::fs::metadata(&older).unwrap().len(), 8000, "the next run replaces it");
+}
+
+/// In a file system of 256 KiB, which only a user namespace may mount.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_keeps_the_older_file() {
+    let folder = Folder::new();
+    let disk = folder.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let input = folder.file("in.f32", &float_bytes(&noise(400_000, 1)));
+    let script = "mount -t tmpfs -o size=256k none \"$1\" || exit 77
+        printf precious > \"$1/out.f32\"
+        \"$2\" run \"$3\" -o \"$1/out.f32\" --force --sample-rate 48000 --device cpu --denoise off
+        echo \"ended with $?\"; ls -A \"$1\"; cat \"$1/out.f32\"; exit 0";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([&disk, Path::new(env!("CARGO_BIN_EXE_auricle")), &input])
+        .output();
+    let output = match output {
+        Ok(output) if output.status.success() => output,
+        other => return eprintln!("SKIPPED: no small file system to be had: {other:?}"),
+    };
+    assert!(
+        text(&output.stderr).contains("out.f32") && text(&output.stderr).contains("space"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(text(&output.stdout), "ended with 1\nout.f32\nprecious", "no half file, and the older one is as it was");
 }
 
 /// Waiting for somebody to open the other end of a pipe, the main thread hears nothing.

@@ -1,10 +1,13 @@
 //! Kernels that users bring: the device and the closure compute the same, wherever the gate stands.
 
+use std::time::Duration;
+
 use auricle::{
-    CustomKernel, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, PhiResolvent, Quiet, RunOutput, Threshold,
+    CustomKernel, Error, FilterMode, FrameShape, FrameState, Gate, Graph, JobOptions, Layout, PhiResolvent, Quiet,
+    RunOutput, StreamOptions, Threshold,
 };
 
-use crate::adapter::plans;
+use crate::adapter::{engines, plans};
 use crate::compare::assert_same_bits;
 use crate::signals::{bursts, noise};
 
@@ -195,4 +198,100 @@ fn kernels_and_filters_chain() {
         let levels: Vec<f32> = filtered.chunks(128).map(peak).collect();
         assert_same_bits(output.dense("level").expect("it is there"), &levels, name);
     }
+}
+
+/// Turns until the source's float, which may be for ever; in a loop within a loop of a function, and in one of the entry point.
+fn turning() -> CustomKernel {
+    let function = "fn turns(most: f32) -> f32 {
+        var done = 0.0;
+        loop {
+            if done >= most { break; }
+            for (var k = 0u; k < 4u && done < most; k++) { done += 1.0; }
+        }
+        return done;
+    }";
+    let body = "value = turns(source_0[frame * params.frame_len + i]);
+        while value < 0.0 { value = value * 1.0; }";
+    CustomKernel::new(&format!("{function}\n{}", wgsl("", 1, body)), |sources, result| {
+        result.iter_mut().zip(sources[0]).for_each(|(y, x)| *y = x.max(0.0).ceil());
+    })
+}
+
+#[test]
+fn a_loop_that_does_not_end_is_ended_and_named() {
+    let graph = Graph::new()
+        .input("in", FrameShape::real(64))
+        .gate("gate", "in", gate(Quiet::Zero))
+        .kernel("turning", &["gate"], turning())
+        .output("out", "turning");
+    let short: Vec<f32> = (0..64 * 9).map(|n| (n % 40) as f32).collect();
+    // With the inner ones 45,000 turns, and 75,000.
+    let with = |most: f32| [&short[..100], &[most], &short[101..]].concat();
+    for (what, plan) in plans(&graph, &[4, 64]) {
+        for samples in [&short, &with(30_000.0)] {
+            let output = plan.run(&[samples], 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(output.dense("out"), Some(&samples[..]), "{what}");
+        }
+        if what.starts_with("cpu,") {
+            continue;
+        }
+        for endless in [with(50_000.0), with(f32::MAX)] {
+            let error = plan.run(&[&endless], 1).expect_err("it does not end");
+            assert!(matches!(&error, Error::CustomKernel { node, .. } if node == "turning"), "{what}: {error:?}");
+            assert!(error.to_string().contains("60000 times"), "{what}: {error}");
+            let engine = engines().iter().find(|engine| engine.device() == plan.device()).expect("it is there");
+            let job = engine.submit(&plan, [endless.clone()], JobOptions::default()).expect("there is room");
+            let failed = job.wait().expect_err("it does not end");
+            assert!(matches!(failed, Error::CustomKernel { .. }), "{what}: {failed}");
+            assert_eq!(engine.health().losses, 0, "{what}: the device is well");
+            let output = plan.run(&[&short], 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(output.dense("out"), Some(&short[..]), "{what}: it goes on as if nothing had been");
+        }
+    }
+}
+
+/// Its closure panics at a frame that begins with 2.
+fn touchy() -> Graph {
+    let kernel =
+        CustomKernel::new(&wgsl("", 1, "value = source_0[frame * params.frame_len + i];"), |sources, result| {
+            assert!(sources[0][0] < 2.0, "on purpose");
+            result.copy_from_slice(sources[0]);
+        });
+    Graph::new().input("in", FrameShape::real(64)).kernel("touchy", &["in"], kernel).output("out", "touchy")
+}
+
+#[test]
+fn a_closure_that_panics_costs_its_run() {
+    let plan = engines()[0].compile(&touchy()).expect("nothing is wrong with its WGSL");
+    let good = noise(64 * 300, 1);
+    let bad = [&good[..64 * 200], &[2.0; 64], &good[64 * 201..]].concat();
+    for _ in 0..3 {
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| plan.run(&[&bad], 1)))
+            .expect_err("the caller gets the panic");
+        assert_eq!(panic.downcast_ref(), Some(&"on purpose"), "as it was");
+        let output = plan.run(&[&good], 1).expect("the plan goes on");
+        assert_same_bits(output.dense("out").expect("its output"), &good, "after a panic");
+    }
+}
+
+#[test]
+fn a_closure_that_panics_ends_the_streams_of_its_plan_and_no_others() {
+    let engine = &engines()[0];
+    let [touchy, other] = [0, 1].map(|_| engine.compile(&touchy()).expect("nothing is wrong with its WGSL"));
+    let open = |plan| {
+        let mut stream = engine.open_stream(plan, StreamOptions::default()).expect("it opens").split();
+        stream.0.push(&[0.5; 640]).expect("there is room");
+        stream
+    };
+    let (mut input, mut output) = open(&touchy);
+    let (mut well, mut out) = open(&other);
+    input.push(&[2.0; 64]).expect("there is room");
+    let mut all = vec![0.0; 2000];
+    let error = output.pull_all(&mut all, Duration::from_secs(60)).expect_err("it has ended");
+    assert!(matches!(&error, Error::Stream { reason, .. } if reason.contains("on purpose")), "{error}");
+    well.finish();
+    assert_eq!(out.pull_all(&mut all, Duration::from_secs(60)).expect("all of it"), 640);
+    let (mut again, mut out) = open(&touchy);
+    again.finish();
+    assert_eq!(out.pull_all(&mut all, Duration::from_secs(60)).expect("the plan goes on"), 640);
 }

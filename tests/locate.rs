@@ -68,8 +68,8 @@ fn all_devices_find_the_same() {
         let expected = expected.get_or_insert_with(|| found.clone());
         for (found, expected) in found.iter().zip(&*expected) {
             let off = (found.samples - expected.samples).abs();
-            assert!(off < 2e-3, "{}: {found:?}, not {expected:?}", engine.device().name);
-            assert!((found.entropy - expected.entropy).abs() < 1e-3, "{found:?}, not {expected:?}");
+            assert!(off < 1e-4, "{}: {found:?}, not {expected:?}", engine.device().name);
+            assert!((found.entropy - expected.entropy).abs() < 1e-4, "{found:?}, not {expected:?}");
         }
     }
 }

@@ -77,7 +77,7 @@ fn limits_of_every_adapter_are_kept() {
     let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], fits).output("out", "mine");
     engines()[0].compile(&graph).expect("16 KiB fit");
     let all: String = (0..8).map(|index| format!("value += source_{index}[i];")).collect();
-    assert_says(&refusal(&wgsl("", 8, &all), 8), &["9 storage buffers", "at most 8"]);
+    assert_says(&refusal(&wgsl("", 8, &all), 8), &["10 storage buffers", "at most 8", "loops"]);
 }
 
 #[test]
@@ -94,4 +94,34 @@ fn bindings_are_those_of_the_contract() {
     assert_says(&refusal(&other_group, 1), &["@binding(2)", "the result", "var<storage, read_write>"]);
     let extra = format!("@group(0) @binding(3) var<storage, read_write> extra: array<f32>;\n{good}");
     assert_says(&refusal(&extra, 1), &["4 bindings", "must have 3"]);
+}
+
+/// Each ended the process, or kept the compiler of some driver busy for ever.
+#[test]
+fn text_that_compilers_would_choke_on_is_refused() {
+    let with =
+        |before: &str, body: &str| wgsl("", 1, body).replacen("struct Params", &format!("{before}\nstruct Params"), 1);
+    let sum = format!("let x = source_0[i]; value = x{};", "+x".repeat(30_000));
+    assert_says(&refusal(&with("", &sum), 1), &["expressions within expressions", "500"]);
+    let choice = format!("let x = source_0[i]; if x < 1.0 {{}}{}", " else if x < 2.0 {}".repeat(3000));
+    assert_says(&refusal(&with("", &choice), 1), &["blocks within blocks", "64"]);
+    let calls: String = (1..40)
+        .map(|n| format!("fn call{n}(x: f32) -> f32 {{ return call{0}(x) + call{0}(x + 1.0); }}\n", n - 1))
+        .collect();
+    let calls = format!("fn call0(x: f32) -> f32 {{ return x; }}\n{calls}");
+    assert_says(&refusal(&with(&calls, "value = call39(source_0[i]);"), 1), &["steps", "1000000"]);
+    let large = "var<private> large: array<f32, 200000000>;";
+    assert_says(&refusal(&with(large, "large[i] = 1.0; value = large[i + 1u];"), 1), &["bytes of variables", "65536"]);
+    assert_says(&refusal(&with("", &"value += 1.0;".repeat(10_000)), 1), &["bytes", "65536"]);
+    let constants: String = (1..3000).map(|n| format!("const a{n} = a{};", n - 1)).collect();
+    let graph = |text: &str| {
+        let kernel = CustomKernel::new(text, |_, _| {});
+        Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine")
+    };
+    let nested = format!("value = {}1.0{};", "(".repeat(20_000), ")".repeat(20_000));
+    let minus = format!("value = {}1.0;", "-".repeat(50_000));
+    for text in [with(&format!("const a0 = 1.0; {constants}"), "value = a2999;"), with("", &nested), with("", &minus)] {
+        // Whether they are kernels is naga's to say.
+        drop(engines()[0].compile(&graph(&text)));
+    }
 }

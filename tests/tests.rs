@@ -30,6 +30,15 @@ mod gate;
 /// The gate over time: hold, sessions, channels.
 mod hold;
 
+/// Numbers at the ends of what an `f32` holds.
+mod extremes;
+
+/// Hours in a process of somebody else's.
+mod soak;
+
+/// Doors that take bytes from outside, given any bytes.
+mod fuzzing;
+
 /// Frames that are not finite.
 mod faulty;
 

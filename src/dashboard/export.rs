@@ -88,6 +88,7 @@ pub(super) fn write(figures: &Figures, folder: &Path) -> io::Result<(PathBuf, Pa
 }
 
 /// A name that nothing else has: the time, in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a date for people")]
 pub(super) fn name(folder: &Path, extension: &str) -> PathBuf {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     folder.join(format!("auricle-{}.{extension}", since.as_millis()))

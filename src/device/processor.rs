@@ -2,6 +2,7 @@
 //! stand behind other work in the driver's. When a device fails, another one takes its place.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{Device, DeviceInfo};
 use crate::error::{Error, Result};
@@ -16,17 +17,36 @@ pub(crate) struct Processor {
     /// The devices that serve the levels, as they are asked for. The engine's own is that of [`Qos::Default`].
     queues: PerQos<Mutex<Option<Arc<dyn Device>>>>,
     health: Mutex<Health>,
+    /// When devices were opened in place of lost ones, as far as it counts.
+    replaced: Mutex<Vec<Instant>>,
+    most_replacements: usize,
     counters: Arc<Counters>,
 }
 
-/// Devices that are opened in place of lost ones; from there on, the CPU does the work.
-const MOST_REPLACEMENTS: u64 = 3;
+/// Within this time so many devices may be opened in place of lost ones; when more are lost, the CPU goes on. So a driver
+/// that fails all the time is left alone, and one that fails once a day is not.
+const REPLACEMENTS_TIME: Duration = Duration::from_hours(1);
+
+/// Whether one more may be opened now; then it counts.
+fn may_replace(replaced: &mut Vec<Instant>, most: usize, now: Instant) -> bool {
+    replaced.retain(|at| now.saturating_duration_since(*at) < REPLACEMENTS_TIME);
+    let may = replaced.len() < most;
+    replaced.extend(may.then_some(now));
+    may
+}
 
 impl Processor {
-    pub(crate) fn new(main: Arc<dyn Device>) -> Self {
+    pub(crate) fn new(main: Arc<dyn Device>, most_replacements: usize) -> Self {
         let info = main.info().clone();
         let queues = PerQos { default: Mutex::new(Some(main)), ..PerQos::default() };
-        Self { info, queues, health: Mutex::default(), counters: Arc::default() }
+        Self {
+            info,
+            queues,
+            health: Mutex::default(),
+            replaced: Mutex::default(),
+            most_replacements,
+            counters: Arc::default(),
+        }
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
@@ -67,12 +87,10 @@ impl Processor {
         }
         // Not held while a device is opened: whoever asks how things are should not wait for a driver.
         let health = || self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        let losses = {
-            let mut health = health();
-            health.losses += 1;
-            health.losses
-        };
-        let again = !failed_again && losses <= MOST_REPLACEMENTS;
+        health().losses += 1;
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = !failed_again && may_replace(&mut replaced, self.most_replacements, Instant::now());
+        drop(replaced);
         let new = if again { failed.another(qos).ok().flatten() } else { None };
         let (device, what) = match (new, failed.fallback()) {
             (Some(device), _) => (Some(device), "goes on on a new device"),
@@ -122,5 +140,22 @@ impl Processor {
 
     pub(crate) fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_replaced_three_times_an_hour() {
+        let (mut replaced, start) = (Vec::new(), Instant::now());
+        let minutes = |minutes| start + Duration::from_mins(minutes);
+        let asked: Vec<bool> = (0..6).map(|minute| may_replace(&mut replaced, 3, minutes(minute))).collect();
+        assert_eq!(asked, [true, true, true, false, false, false], "it fails all the time");
+        assert!(!may_replace(&mut replaced, 3, minutes(59)));
+        assert!(may_replace(&mut replaced, 3, minutes(60)), "the first one is forgotten");
+        assert!(!may_replace(&mut replaced, 3, minutes(60)));
+        assert!((2..50).all(|day| may_replace(&mut replaced, 3, minutes(60 * 24 * day))), "once a day for ever");
     }
 }

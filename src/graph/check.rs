@@ -226,9 +226,7 @@ impl Recorder {
     }
 
     fn input(&mut self, node: &Node, shape: FrameShape) -> Result<()> {
-        if shape.is_empty() {
-            return Err(Error::graph(&node.name, "its frames are empty"));
-        }
+        shape.check_size().map_err(|problem| Error::graph(&node.name, problem))?;
         let edge = Edge { operand: Operand::Input(self.inputs.len()), shape, gated: false };
         self.inputs.push((node.name.clone(), shape));
         self.edges.insert(node.name.clone(), edge);

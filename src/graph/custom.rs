@@ -5,9 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::limits::{self, Needs};
+use super::{loops, weight};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
-use crate::recording::{Kernel, Twin, TwinCall, TwinWorker};
+use crate::recording::{CheckedModule, Kernel, Twin, TwinCall, TwinWorker};
 use crate::simd::SimdLevel;
 
 /// `flat_workgroup`, for custom kernels. It goes behind their source, so that lines in error messages are theirs.
@@ -28,7 +29,10 @@ type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
 ///
 /// `flat_workgroup(workgroup_id, num_workgroups)` is there to call: it is the index of the frame. Return when it is
 /// `count` or more. The module must keep to what every adapter has: 256 invocations, 16 KiB of workgroup memory,
-/// 8 storage buffers, no extensions.
+/// 8 storage buffers (7 where there is a loop), no extensions; to 64 KiB of text, 64 KiB of variables in each invocation, and
+/// 1,000,000 steps with called functions written out. All loops of one invocation may turn 60,000 times together, the look at
+/// the condition that ends one included: beyond that they are ended, and the run fails with [`Error::CustomKernel`], so that
+/// no kernel holds a GPU for ever. The twin has no such budget: it is the app's own code.
 ///
 /// The twin is called for each live frame with the frame of each source, and writes all of the result frame. It must
 /// compute the same function; the parameters that it needs it captures.
@@ -91,12 +95,10 @@ impl CustomKernel {
 
     pub(crate) fn compile(&self, node: &str, sources: &[FrameShape]) -> Result<(Kernel, FrameShape)> {
         let shape = self.shape.unwrap_or(sources[0]);
-        if shape.is_empty() {
-            return Err(Error::graph(node, "the result's frames are empty"));
-        }
+        shape.check_size().map_err(|problem| Error::graph(node, format!("of the result: {problem}")))?;
         let wgsl = format!("{}\n{SHARED_WGSL}", self.wgsl);
-        let entry =
-            validate(&wgsl, sources.len()).map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
+        let (entry, checked) = weight::with_room(&wgsl, || validate(&wgsl, sources.len()))
+            .map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
         let frame_len = u32::try_from(shape.floats()).unwrap_or(u32::MAX);
         let kernel = Kernel {
             name: format!("{node}.{entry}"),
@@ -106,6 +108,7 @@ impl CustomKernel {
             params: std::iter::once(frame_len).chain(self.params.iter().copied()).collect(),
             reads_units: false,
             tables: Vec::new(),
+            checked: Some(checked),
             items_per_frame: 1,
             items_per_workgroup: 1,
             twin: Arc::new(ClosureTwin {
@@ -146,18 +149,30 @@ impl From<i32> for ParamWord {
     }
 }
 
-/// Checks a user's module; returns the name of its entry point.
-fn validate(wgsl: &str, sources: usize) -> Result<String, String> {
-    let (module, info) = limits::resolve(wgsl, &[])?;
+/// Checks a user's module; returns the name of its entry point, and the module with a budget for its loops.
+fn validate(wgsl: &str, sources: usize) -> Result<(String, CheckedModule), String> {
+    let (mut module, info) = limits::resolve(wgsl, &[])?;
+    weight::check(&module)?;
     let [entry] = module.entry_points.as_slice() else {
         return Err(format!("it has {} entry points; it must have one", module.entry_points.len()));
     };
     if entry.stage != naga::ShaderStage::Compute {
         return Err(format!("its entry point `{}` is no compute shader", entry.name));
     }
-    Needs::of(&module, &info, 0).check()?;
+    let entry = entry.name.clone();
+    let has_loop_budget = loops::has_loops(&module);
+    let mut needs = Needs::of(&module, &info, 0);
+    needs.storage_buffers += usize::from(has_loop_budget);
+    needs.check().map_err(|problem| match has_loop_budget {
+        true => format!("{problem} (the budget of its loops is one of the storage buffers)"),
+        false => problem,
+    })?;
     check_bindings(&module, sources)?;
-    Ok(entry.name.clone())
+    if has_loop_budget {
+        loops::bound(&mut module, u32::try_from(sources + 2).unwrap_or(u32::MAX));
+        limits::validate(&module).map_err(|problem| format!("with a budget for its loops: {problem}"))?;
+    }
+    Ok((entry, CheckedModule { module: Arc::new(module), has_loop_budget }))
 }
 
 fn check_bindings(module: &naga::Module, sources: usize) -> Result<(), String> {
@@ -229,6 +244,7 @@ pub(crate) fn gather_kernel(shape: FrameShape) -> Kernel {
         params: vec![u32::try_from(shape.floats()).unwrap_or(u32::MAX)],
         reads_units: true,
         tables: Vec::new(),
+        checked: None,
         items_per_frame: 1,
         items_per_workgroup: 1,
         twin: Arc::new(ClosureTwin {

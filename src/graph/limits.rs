@@ -56,6 +56,13 @@ pub(crate) fn resolve(
     resolve_with(wgsl, constants, naga::valid::Capabilities::empty())
 }
 
+/// Validates a module that has no text.
+pub(crate) fn validate(module: &naga::Module) -> Result<(), String> {
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+    let checked = Validator::new(ValidationFlags::all(), Capabilities::empty()).validate(module);
+    checked.map(drop).map_err(|error| error.into_inner().to_string())
+}
+
 /// The same with more capabilities.
 pub(crate) fn resolve_with(
     wgsl: &str,

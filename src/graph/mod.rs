@@ -6,6 +6,10 @@ mod custom;
 
 pub(crate) mod limits;
 
+pub(crate) mod loops;
+
+mod weight;
+
 use crate::frame::FrameShape;
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{Measure, PhiResolvent};

@@ -12,6 +12,8 @@ use crate::stage::tile::word;
 use crate::{Engine, Plan};
 
 const WGSL: &str = include_str!("../../shaders/delay.wgsl");
+/// The longest delay that is looked for, unless set; emitters are heard up to that much later, in samples.
+pub(super) const LONGEST_DELAY: usize = 12;
 /// What the kernel has room for.
 const MOST_BINS: usize = 1024;
 /// Turns of Newton's method: each doubles the digits, from a quarter of a sample on.
@@ -32,7 +34,7 @@ pub struct DelayOptions {
 
 impl Default for DelayOptions {
     fn default() -> Self {
-        Self { frame_len: 1024, longest: 12, taper: Taper::Hann }
+        Self { frame_len: 1024, longest: LONGEST_DELAY, taper: Taper::Hann }
     }
 }
 

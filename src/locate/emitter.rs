@@ -6,12 +6,11 @@ use std::sync::Arc;
 use num_complex::{Complex32, Complex64};
 use rustfft::Fft;
 
+use super::delay::LONGEST_DELAY;
 use crate::random::Random;
 
 /// Samples to either side of a frame, so that a delayed one has no edge.
 const MARGIN: usize = 256;
-/// The longest delay, to either side.
-pub(crate) const LONGEST_DELAY: f64 = 12.0;
 /// How far a jammer is above the noise.
 const JAMMER_DB: f64 = 20.0;
 /// Samples of a symbol of BPSK and QPSK, how far its pulse reaches in symbols, and how much wider than half the symbol
@@ -122,7 +121,7 @@ impl Emitters {
 
     pub(crate) fn hear(&self, scene: &Scene, random: &mut Random) -> Heard {
         let source = self.source(&scene.origin, random);
-        let delay = LONGEST_DELAY * (2.0 * uniform(random) - 1.0);
+        let delay = LONGEST_DELAY as f64 * (2.0 * uniform(random) - 1.0);
         let mut hear = |delay| self.receive(&source, delay, scene, random);
         let ((first, first_jammer), (second, second_jammer)) = (hear(0.0), hear(delay));
         Heard { first, second, jammers: [first_jammer, second_jammer], delay }
@@ -188,34 +187,30 @@ impl Emitters {
             Origin::Recorded { pieces, .. } => return random.choose(pieces).clone(),
         };
         if is_varied && random.chance(VARIED) {
-            return self.varied(kind, len, random);
+            return leveled(self.varied(kind, len, random));
         }
-        let mut signal = match kind {
+        leveled(self.made(kind, len, random))
+    }
+
+    fn made(&self, kind: Kind, len: usize, random: &mut Random) -> Vec<Complex64> {
+        match kind {
             Kind::Bpsk | Kind::Qpsk => self.shifted(kind, len, random),
             Kind::Ofdm => ofdm(len, random),
             Kind::Fm => fm(len, random),
             Kind::Chirp => chirp(len, random),
-        };
-        let power = mean_power(&signal);
-        signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
-        signal
+        }
     }
 
-    /// The signal played faster or slower, moved to another carrier, perhaps in bursts; with a mean power of 1.
+    /// The signal played faster or slower, moved to another carrier, perhaps in bursts.
     fn varied(&self, kind: Kind, len: usize, random: &mut Random) -> Vec<Complex64> {
-        // As wide as from half of what it is to all of the band.
+        // From half as wide as usual to eight times, which is all of the band.
         let speed = 0.5 * 16_f64.powf(uniform(random));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some thousand samples")]
         let needed = (len as f64 * speed).ceil() as usize + 2;
-        let slow = match kind {
-            Kind::Bpsk | Kind::Qpsk => self.shifted(kind, needed, random),
-            Kind::Ofdm => ofdm(needed, random),
-            Kind::Fm => fm(needed, random),
-            Kind::Chirp => chirp(needed, random),
-        };
+        let slow = self.made(kind, needed, random);
         let carrier = uniform(random) - 0.5;
         let (burst, pause) = (8 + random.below(256), if random.chance(0.5) { random.below(256) } else { 0 });
-        let mut signal: Vec<Complex64> = (0..len)
+        (0..len)
             .map(|n| {
                 let at = n as f64 * speed;
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in the signal")]
@@ -225,10 +220,7 @@ impl Emitters {
                 let is_on = n % (burst + pause) < burst;
                 if is_on { sample * Complex64::cis(TAU * carrier * n as f64) } else { Complex64::default() }
             })
-            .collect();
-        let power = mean_power(&signal);
-        signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
-        signal
+            .collect()
     }
 
     fn shifted(&self, kind: Kind, len: usize, random: &mut Random) -> Vec<Complex64> {
@@ -257,6 +249,13 @@ pub(super) fn frequency(k: usize, len: usize) -> f64 {
 
 fn mean_power(signal: &[Complex64]) -> f64 {
     signal.iter().map(Complex64::norm_sqr).sum::<f64>() / signal.len() as f64
+}
+
+/// The same with a mean power of 1.
+fn leveled(mut signal: Vec<Complex64>) -> Vec<Complex64> {
+    let power = mean_power(&signal);
+    signal.iter_mut().for_each(|sample| *sample /= power.sqrt());
+    signal
 }
 
 /// From 0 to 1, without 1.

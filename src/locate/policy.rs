@@ -1,5 +1,6 @@
 //! The policy: what it sees of two spectra, what it makes of that, and its file.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,9 +68,18 @@ impl PolicyDescription {
         ]
     }
 
+    /// Where each tensor lies among the numbers of all.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        let sizes = self.tensors().into_iter().map(|(_, shape)| shape.iter().product::<usize>());
+        sizes.scan(0, |end, size| {
+            *end += size;
+            Some(*end - size..*end)
+        })
+    }
+
     /// Numbers in all tensors.
     pub(crate) fn weights(&self) -> usize {
-        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        self.ranges().last().map_or(0, |range| range.end)
     }
 
     pub(crate) fn check(&self) -> Result<(), ModelError> {

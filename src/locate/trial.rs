@@ -148,12 +148,12 @@ impl Trial<'_> {
 
     /// The delays that each method finds.
     fn delays(&self, heard: &[Heard], spectrum: &Spectrum, ratio: f64) -> Result<Vec<Vec<f32>>> {
-        let spectra = |of: &dyn Fn(&Heard) -> Vec<Complex32>| {
+        let spectra = |of: fn(&Heard) -> &[Complex32]| {
             let frames: Vec<f32> = heard.iter().flat_map(of).flat_map(|z| [z.re, z.im]).collect();
             self.estimator.spectra(&frames)
         };
-        let (first, second) = (spectra(&|pair| pair.first.clone())?, spectra(&|pair| pair.second.clone())?);
-        let jammers = [spectra(&|pair| pair.jammers[0].clone())?, spectra(&|pair| pair.jammers[1].clone())?];
+        let (first, second) = (spectra(|pair| &pair.first)?, spectra(|pair| &pair.second)?);
+        let jammers = [spectra(|pair| &pair.jammers[0])?, spectra(|pair| &pair.jammers[1])?];
         let options = self.estimator.options();
         let floats = 2 * options.frame_len;
         #[expect(clippy::cast_possible_truncation, reason = "powers are in f32")]

@@ -185,7 +185,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`crate::Error::BatchShape`] when the samples are not whole frames, [`crate::Error::FaultyFrame`] when the gate
-    /// rejects one, and what the device reports.
+    /// rejects one, [`crate::Error::CustomKernel`] when a kernel's loops do not end, and what the device reports.
     pub fn run(&self, inputs: &[&[f32]], channels: usize) -> Result<RunOutput> {
         let mut output = RunOutput::new(Layout::Dense);
         self.run_into(inputs, channels, &mut output)?;

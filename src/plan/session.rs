@@ -118,11 +118,7 @@ impl Session {
         if !self.is_broken {
             return Ok(());
         }
-        Err(Error::Device {
-            device: self.plan.info.name.clone(),
-            action: "going on with a session",
-            reason: "an earlier push of it failed half-way; open a new one".to_owned(),
-        })
+        Err(Error::BrokenSession)
     }
 
     /// Everything at once.
@@ -147,6 +143,8 @@ impl Session {
     fn advance(&mut self, inputs: &[&[f32]]) -> Result<()> {
         self.check_whole()?;
         let Some(denoising) = &mut self.denoising else { return Ok(()) };
+        // Also by a panic of a kernel's closure.
+        self.is_broken = true;
         let advanced = denoising.advance(&self.plan, &mut self.first, &self.which, &together(inputs));
         self.is_broken = advanced.is_err() && denoising.has_taken();
         advanced

@@ -141,10 +141,26 @@ pub(crate) struct Kernel {
     pub(crate) params: Vec<u32>,
     pub(crate) reads_units: bool,
     pub(crate) tables: Vec<Table>,
+    /// The module of a user, as it was checked; ours are compiled from the text.
+    pub(crate) checked: Option<CheckedModule>,
     /// Items of work in a frame, and how many of them a workgroup does.
     pub(crate) items_per_frame: u32,
     pub(crate) items_per_workgroup: u32,
     pub(crate) twin: Arc<dyn Twin>,
+}
+
+/// A user's module, parsed and checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedModule {
+    pub(crate) module: Arc<naga::Module>,
+    /// Whether its loops share a budget; then a word that says whether that was used up is bound after the results.
+    pub(crate) has_loop_budget: bool,
+}
+
+impl Kernel {
+    pub(crate) fn has_loop_budget(&self) -> bool {
+        self.checked.as_ref().is_some_and(|checked| checked.has_loop_budget)
+    }
 }
 
 /// Constant data that a kernel reads.

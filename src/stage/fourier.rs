@@ -88,6 +88,7 @@ impl Fourier {
             params: Vec::new(),
             reads_units: true,
             tables: vec![twiddles(len), table("weights", self.weights(len).into_iter().map(f64::from))],
+            checked: None,
             items_per_frame: 1,
             items_per_workgroup: word(tile / len * (1 + usize::from(paired))),
             twin: Arc::new(FourierTwin { fourier: self, len }),

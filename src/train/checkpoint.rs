@@ -35,6 +35,9 @@ pub struct Progress {
     pub speech_seconds: usize,
     /// The highest learning rate.
     pub learning_rate: f64,
+    /// How far the phi-resolvent smooths gradients and damps activations.
+    #[serde(default)]
+    pub resolvent: f32,
     /// Seconds spent so far.
     pub seconds: f64,
     /// The course of the loss.

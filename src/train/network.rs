@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::matrix::{Matrix, multiply};
 use crate::random::Random;
+use crate::regulariser::Resolvent;
 use crate::stage::denoise::model::{Activation, Description, Layer, LayerKind};
 
 /// Layers in order, and where each tensor lies in one long slice of weights.
@@ -50,6 +51,12 @@ impl Trace {
     pub(crate) fn output(&self) -> &[f32] {
         self.values.last().map_or(&[], Vec::as_slice)
     }
+
+    /// What each of the other layers gave.
+    #[cfg(test)]
+    pub(crate) fn hidden(&self) -> &[Vec<f32>] {
+        &self.values[1..self.values.len() - 1]
+    }
 }
 
 impl Network {
@@ -75,6 +82,11 @@ impl Network {
             layers.push(Placed { layer: layer.clone(), tensors });
         }
         Self { layers, weights: start }
+    }
+
+    /// Where each tensor lies among the weights.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = Range<usize>> {
+        self.layers.iter().flat_map(|placed| placed.tensors.iter().cloned())
     }
 
     /// How many weights there are.
@@ -114,13 +126,24 @@ impl Network {
         trace
     }
 
-    /// The gradient of every weight, from that of the last layer's output.
-    pub(crate) fn backward(&self, weights: &[f32], trace: Trace, output_gradient: Vec<f32>) -> Vec<f32> {
+    /// The gradient of every weight, from that of the last layer's output. With a resolvent, the other layers' outputs
+    /// cost what it would take out of each unit along the windows.
+    pub(crate) fn backward(
+        &self,
+        weights: &[f32],
+        trace: Trace,
+        output_gradient: Vec<f32>,
+        resolvent: Option<&Resolvent>,
+    ) -> Vec<f32> {
         let mut gradient = vec![0.0; self.weights];
         let Trace { sequences, mut values, mut kept } = trace;
         let mut flowing = output_gradient;
         for (index, placed) in self.layers.iter().enumerate().rev() {
             let (Some(outputs), Some(kept), Some(inputs)) = (values.pop(), kept.pop(), values.last()) else { break };
+            if let Some(resolvent) = resolvent.filter(|_| index + 1 < self.layers.len()) {
+                let costs = resolvent.activation_gradient(&outputs, sequences * placed.layer.outputs);
+                flowing.iter_mut().zip(costs).for_each(|(flow, cost)| *flow += cost);
+            }
             let tensors: Vec<&[f32]> = placed.tensors.iter().map(|range| &weights[range.clone()]).collect();
             let from = placed.tensors.first().map_or(0, |range| range.start);
             let to = placed.tensors.last().map_or(0, |range| range.end);

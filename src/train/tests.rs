@@ -18,6 +18,7 @@ use super::signal::{Transform, active_rms, filter_pair, resampled, rms};
 use super::speech::{Speech, Use};
 use super::*;
 use crate::random::Random;
+use crate::regulariser::Resolvent;
 use crate::stage::denoise::model::Model;
 
 /// Voice-like pulses with pauses, so that no test needs espeak-ng.
@@ -58,12 +59,64 @@ fn the_gradient_is_that_of_burns_own_layers() {
     let trace = network.forward(&weights, features.clone(), sequences);
     let away: Vec<f32> = trace.output().iter().zip(&wanted).map(|(mask, wanted)| mask - wanted).collect();
     let mask = trace.output().to_vec();
-    let ours = network.backward(&weights, trace, away);
+    let ours = network.backward(&weights, trace, away, None);
 
     let mut reference = Reference::new(&weights, inputs, units, outputs);
     let (their_mask, theirs) = reference.run(&features, &wanted, [windows, sequences]);
     assert_close(&mask, &their_mask, 1e-5);
     assert_close(&ours, &theirs, 1e-4);
+}
+
+/// The slope along the gradient is its length squared, over the loss and what activations cost.
+#[test]
+fn the_gradient_with_a_resolvent_is_that_of_both_costs() {
+    // So large that it counts as much as the loss.
+    let (inputs, units, outputs, windows, sequences, lambda) = (5, 4, 3, 7, 2, 300.0);
+    let network = small_network(inputs, units, outputs);
+    let mut random = Random::new(1, 2);
+    let weights: Vec<f32> = (0..network.weights()).map(|_| random.between(-0.7, 0.7)).collect();
+    let features: Vec<f32> = (0..windows * sequences * inputs).map(|_| random.normal()).collect();
+    let square = |value: f64| value * value;
+    let costs = |weights: &[f32]| {
+        let trace = network.forward(weights, features.clone(), sequences);
+        let loss: f64 = trace.output().iter().map(|mask| square(f64::from(*mask)) / 2.0).sum();
+        let damped = trace.hidden().iter().map(|hidden| {
+            let columns = sequences * units;
+            let energy = |column| damped_energy(hidden.iter().skip(column).step_by(columns).copied());
+            (0..columns).map(energy).sum::<f64>() / hidden.len() as f64
+        });
+        (loss, f64::from(lambda) * damped.sum::<f64>())
+    };
+    let resolvent = Resolvent::new(lambda, network.tensors(), windows);
+    let trace = network.forward(&weights, features.clone(), sequences);
+    let mask = trace.output().to_vec();
+    let gradient = network.backward(&weights, trace, mask, Some(&resolvent));
+    let length = gradient.iter().map(|value| square(f64::from(*value))).sum::<f64>().sqrt();
+    let moved = |by: f64| -> (f64, f64) {
+        #[expect(clippy::cast_possible_truncation, reason = "weights are in f32")]
+        let step = (by / length) as f32;
+        costs(&weights.iter().zip(&gradient).map(|(weight, value)| weight + step * value).collect::<Vec<f32>>())
+    };
+    let step = 4e-3;
+    let ((loss, damped), (earlier_loss, earlier_damped)) = (moved(step), moved(-step));
+    let (of_loss, of_damped) = ((loss - earlier_loss) / (2.0 * step), (damped - earlier_damped) / (2.0 * step));
+    assert!(of_damped.abs() > 0.01 * length, "the activations count: {of_damped} of {length}");
+    let off = (of_loss + of_damped - length).abs() / length;
+    assert!(off < 1e-3, "off by {off:.1e}");
+}
+
+/// Sum over a line of `((1 - R) h)^2`, from the definition.
+fn damped_energy(line: impl Iterator<Item = f32>) -> f64 {
+    let line: Vec<f64> = line.map(f64::from).collect();
+    let len = line.len();
+    let bin = |k: usize| {
+        let turn = |n: usize| std::f64::consts::TAU * (n * k) as f64 / len as f64;
+        let part = |f: fn(f64) -> f64| line.iter().enumerate().map(|(n, value)| value * f(turn(n))).sum::<f64>();
+        let of_nyquist = 2.0 * k.min(len - k) as f64 / len as f64;
+        let taken = 1.0 - 1.0 / (1.0 + crate::GOLDEN_RATIO * of_nyquist * of_nyquist);
+        taken * taken * (part(f64::cos).powi(2) + part(f64::sin).powi(2))
+    };
+    (0..len).map(bin).sum::<f64>() / len as f64
 }
 
 fn assert_close(ours: &[f32], theirs: &[f32], tolerance: f32) {
@@ -226,6 +279,7 @@ fn a_resumed_run_is_an_uninterrupted_one() {
         sequences: 1,
         speech_seconds: 60,
         learning_rate: 1e-3,
+        resolvent: 0.0,
         mark_every: 2,
     };
     let folders = [0, 1].map(|_| tempfile::tempdir().expect("a folder should be there"));
@@ -330,6 +384,7 @@ fn training_goes_on_from_a_model_of_its_kind_and_from_no_other() {
         sequences: 1,
         speech_seconds: 60,
         learning_rate: 1e-3,
+        resolvent: 0.0,
         mark_every: 1,
     };
     let trainer = Trainer::new(&options(Model::builtin())).expect("the built-in model was trained here");

@@ -12,8 +12,9 @@ use super::network::Network;
 use super::optimiser::Optimiser;
 use super::plot::loss_plot;
 use super::speech::{Speech, Use};
-use super::{TrainError, description};
+use super::{TrainError, WINDOWS, description};
 use crate::random::Random;
+use crate::regulariser::Resolvent;
 use crate::stage::denoise::model::{Description, Model, ModelError, Tensor};
 
 /// Streams of the seed that are not those of a step.
@@ -43,6 +44,8 @@ pub struct TrainOptions {
     pub speech_seconds: usize,
     /// The highest learning rate.
     pub learning_rate: f64,
+    /// How far the phi-resolvent smooths gradients and damps activations, from 0 to 1; 0 leaves both alone.
+    pub resolvent: f32,
     /// Steps from one mark of the progress to the next.
     pub mark_every: usize,
 }
@@ -63,6 +66,7 @@ pub enum Report<'a> {
 #[derive(Debug)]
 pub struct Trainer {
     network: Network,
+    resolvent: Option<Resolvent>,
     optimiser: Optimiser,
     average: Vec<f32>,
     progress: Progress,
@@ -92,9 +96,11 @@ impl Trainer {
             sequences: options.sequences,
             speech_seconds: options.speech_seconds,
             learning_rate: options.learning_rate,
+            resolvent: options.resolvent,
             ..Progress::default()
         };
         Ok(Self {
+            resolvent: resolvent(&network, &progress),
             network,
             optimiser: Optimiser::new(weights.clone(), 0, Default::default()),
             average: weights,
@@ -115,6 +121,7 @@ impl Trainer {
         progress.steps = steps.unwrap_or(progress.steps);
         let optimiser = Optimiser::new(checkpoint.weights, progress.step, checkpoint.moments);
         Ok(Self {
+            resolvent: resolvent(&network, &progress),
             network,
             optimiser,
             average: checkpoint.average,
@@ -225,7 +232,11 @@ impl Trainer {
         if !loss.is_finite() {
             return Err(TrainError::Diverged { step: self.progress.step });
         }
-        let gradient = self.network.backward(&weights, trace, mask);
+        let resolvent = self.resolvent.as_ref();
+        let mut gradient = self.network.backward(&weights, trace, mask, resolvent);
+        if let Some(resolvent) = resolvent {
+            resolvent.smooth_gradient(&mut gradient);
+        }
         self.optimiser.step(self.learning_rate(), gradient);
         self.progress.step += 1;
         // The average forgets quickly at first, so that it does not hold on to the weights of the beginning.
@@ -247,6 +258,10 @@ impl Trainer {
         let trace = self.network.forward(&self.average, batch.features.clone(), batch.sequences);
         loss(batch, &mut trace.output().to_vec())
     }
+}
+
+fn resolvent(network: &Network, progress: &Progress) -> Option<Resolvent> {
+    (progress.resolvent > 0.0).then(|| Resolvent::new(progress.resolvent, network.tensors(), WINDOWS))
 }
 
 /// The weights of a model, in the order in which training keeps them.

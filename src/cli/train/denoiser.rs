@@ -14,10 +14,10 @@ use crate::train::{Progress, Report, TrainOptions, Trainer};
 
 const DETAILS: &str = "\
 What it does: espeak-ng, flite and festival speak --speech seconds of sentences in many voices, once, into a file of the
-folder. Each step takes --clips pieces of 4 s from it, puts them into random rooms with random noise (all of it synthetic), and moves the
-weights of a dense-GRU mask network (921,601 of them) so that the masked mixtures come closer to the speech. Every
---mark steps the averaged weights are judged on clips that are never learned from, the checkpoint is written, and the
-loss is drawn.
+folder. Each step takes --clips pieces of 4 s from it, puts them into random rooms with random noise (all of it
+synthetic), and moves the weights of a dense-GRU mask network (921,601 of them) so that the masked mixtures come closer
+to the speech. Every --mark steps the averaged weights are judged on clips that are never learned from, the checkpoint is
+written, and the loss is drawn.
 
 Files in the folder:
   speech-<seed>.i16   what was spoken: 16-bit samples at 16 kHz
@@ -89,6 +89,11 @@ pub(in crate::cli) struct DenoiserArguments {
     #[arg(long, default_value_t = 1e-3, conflicts_with = "resume", help_heading = "Training")]
     learning_rate: f64,
 
+    /// Smooth gradients with the phi-resolvent, and let activations cost what it would take out of them.
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, value_parser = lambda, conflicts_with = "resume",
+        help_heading = "Training")]
+    resolvent_lambda: f32,
+
     /// Steps from one checkpoint to the next.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
     mark: u32,
@@ -149,8 +154,14 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
         sequences: arguments.clips as usize,
         speech_seconds: arguments.speech as usize,
         learning_rate: arguments.learning_rate,
+        resolvent: arguments.resolvent_lambda,
         mark_every: arguments.mark as usize,
     })?)
+}
+
+fn lambda(text: &str) -> Result<f32, String> {
+    let lambda: f32 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if (0.0..=1.0).contains(&lambda) { Ok(lambda) } else { Err("expected 0 to 1".to_owned()) }
 }
 
 /// A bar on a terminal; elsewhere a line for each mark.

@@ -16,11 +16,10 @@ use crate::{Engine, EngineOptions};
 
 const DETAILS: &str = "\
 What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp; complex baseband, 1024 samples; half of
-them wider, narrower, on another carrier or in bursts), each with
-noise, a phase and perhaps a jammer of its own, the second one up to 12 samples earlier or later. The policy sees both
-spectra and draws a mask and a whitening for each band; the delay is where the weighted correlation is highest; the reward
-of a draw is -ln(|error in samples| + 0.02). Draws that were better than the others of their pair become more likely
-(REINFORCE, leave-one-out baseline, Adam).
+them wider, narrower, on another carrier or in bursts), each with noise, a phase and perhaps a jammer of its own, the
+second one up to 12 samples earlier or later. The policy sees both spectra and draws a mask and a whitening for each
+band; the delay is where the weighted correlation is highest; the reward of a draw is -ln(|error in samples| + 0.02).
+Draws that were better than the others of their pair become more likely (REINFORCE, leave-one-out baseline, Adam).
 
 A line says the step, the mean reward, the mean magnitude of the errors in samples, and the entropy of the policy in nats,
 each over the steps since the line before.
@@ -34,7 +33,7 @@ Ctrl-C stops after the step and leaves a checkpoint. One seed gives the same pai
 weights, which agree as far as floating-point sums do.
 
 Examples:
-  auricle train policy                                         the policy that is built in: about five minutes
+  auricle train policy                                         the policy that is built in: some eight minutes
   auricle train policy --num-steps 20 --batch-size 8 -o /tmp/try.safetensors --directory /tmp/try
   auricle train policy --resume --num-steps 9000               goes on, longer than was planned
   auricle train policy --jammer 1 --min-snr 0                  jammers everywhere, and more noise
@@ -71,25 +70,23 @@ pub(in crate::cli) struct PolicyArguments {
     ablate: bool,
 
     /// Steps until the learning rate has come down [default: 6000, or what the checkpoint says].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
-    num_steps: Option<u32>,
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    num_steps: Option<usize>,
 
     /// Pairs of frames in each step.
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096),
-        conflicts_with = "resume", help_heading = "Training")]
-    batch_size: u32,
+    #[arg(long, value_name = "N", default_value_t = PolicyOptions::default().pairs, conflicts_with = "resume", help_heading = "Training")]
+    batch_size: usize,
 
     /// Draws for each pair.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..=256),
-        conflicts_with = "resume", help_heading = "Training")]
-    draws: u32,
+    #[arg(long, value_name = "N", default_value_t = PolicyOptions::default().draws, conflicts_with = "resume", help_heading = "Training")]
+    draws: usize,
 
     /// What all pairs, draws and first weights follow from.
-    #[arg(long, default_value_t = 1, conflicts_with = "resume", help_heading = "Training")]
+    #[arg(long, default_value_t = PolicyOptions::default().seed, conflicts_with = "resume", help_heading = "Training")]
     seed: u64,
 
     /// The learning rate at the beginning; it falls along a line.
-    #[arg(long, default_value_t = 3e-3, conflicts_with = "resume", help_heading = "Training")]
+    #[arg(long, default_value_t = PolicyOptions::default().learning_rate, conflicts_with = "resume", help_heading = "Training")]
     learning_rate: f64,
 
     /// Steps from one checkpoint and set of pictures to the next.
@@ -100,7 +97,7 @@ pub(in crate::cli) struct PolicyArguments {
     #[arg(
         long,
         value_name = "DB",
-        default_value_t = 5.0,
+        default_value_t = PolicyOptions::default().snr_db.0,
         allow_hyphen_values = true,
         conflicts_with = "resume",
         help_heading = "Signals"
@@ -111,7 +108,7 @@ pub(in crate::cli) struct PolicyArguments {
     #[arg(
         long,
         value_name = "DB",
-        default_value_t = 15.0,
+        default_value_t = PolicyOptions::default().snr_db.1,
         allow_hyphen_values = true,
         conflicts_with = "resume",
         help_heading = "Signals"
@@ -119,37 +116,37 @@ pub(in crate::cli) struct PolicyArguments {
     max_snr: f64,
 
     /// How many of the pairs have a jammer at each receiver, 20 dB above the noise.
-    #[arg(long, value_name = "0..1", default_value_t = 0.5, conflicts_with = "resume", help_heading = "Signals")]
+    #[arg(long, value_name = "0..1", default_value_t = PolicyOptions::default().jammers, conflicts_with = "resume", help_heading = "Signals")]
     jammer: f32,
 
     /// What the part of the power that the mask takes away costs.
-    #[arg(long, value_name = "WEIGHT", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    #[arg(long, value_name = "WEIGHT", default_value_t = PolicyOptions::default().distortion, conflicts_with = "resume", help_heading = "Reward")]
     distortion: f32,
 
     /// What the entropy of the correlation costs; 0.5 is what was published for this method.
-    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    #[arg(long, value_name = "LAMBDA", default_value_t = PolicyOptions::default().correlation_entropy, conflicts_with = "resume", help_heading = "Reward")]
     correlation_entropy: f32,
 
     /// Smooth gradients with the phi-resolvent, and let activations cost what it would take out of them.
-    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, conflicts_with = "resume", help_heading = "Reward")]
+    #[arg(long, value_name = "LAMBDA", default_value_t = PolicyOptions::default().resolvent, conflicts_with = "resume", help_heading = "Reward")]
     resolvent_lambda: f32,
 
     /// Bands that spectra are divided into: a power of two.
-    #[arg(long, default_value_t = 128, conflicts_with = "resume", help_heading = "Network")]
+    #[arg(long, default_value_t = PolicyOptions::default().bands, conflicts_with = "resume", help_heading = "Network")]
     bands: usize,
 
     /// Units of the hidden layer.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024), conflicts_with = "resume", help_heading = "Network")]
-    hidden: u32,
+    #[arg(long, default_value_t = PolicyOptions::default().hidden, conflicts_with = "resume", help_heading = "Network")]
+    hidden: usize,
 }
 
 impl PolicyArguments {
     fn options(&self) -> Result<PolicyOptions> {
         let options = PolicyOptions {
             seed: self.seed,
-            steps: self.num_steps.unwrap_or(6000) as usize,
-            pairs: self.batch_size as usize,
-            draws: self.draws as usize,
+            steps: self.num_steps.unwrap_or(PolicyOptions::default().steps),
+            pairs: self.batch_size,
+            draws: self.draws,
             snr_db: (self.min_snr, self.max_snr),
             jammers: self.jammer,
             learning_rate: self.learning_rate,
@@ -157,7 +154,7 @@ impl PolicyArguments {
             correlation_entropy: self.correlation_entropy,
             resolvent: self.resolvent_lambda,
             bands: self.bands,
-            hidden: self.hidden as usize,
+            hidden: self.hidden,
             planned_before: Vec::new(),
         };
         options.check().map_err(|error| Misuse(error.to_string()))?;
@@ -190,7 +187,7 @@ pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let checkpoint = directory.join("policy.checkpoint");
     let mut trainer = if arguments.resume {
-        PolicyTrainer::resume(&engine, &checkpoint, arguments.num_steps.map(|steps| steps as usize))?
+        PolicyTrainer::resume(&engine, &checkpoint, arguments.num_steps)?
     } else if checkpoint.exists() && !arguments.force {
         bail!("{} exists; --resume goes on from it, --force begins anew", checkpoint.display());
     } else {

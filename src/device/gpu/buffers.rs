@@ -26,6 +26,55 @@ pub(super) struct BufferSet {
     /// For each place of an output: on the device, and where it is read back.
     pub(super) outputs: Vec<(wgpu::Buffer, wgpu::Buffer)>,
     pub(super) gate: Option<gate::GateBuffers>,
+    /// Where kernels say that a loop did not end; none where no kernel has such a loop.
+    pub(super) loops: Option<LoopBuffers>,
+}
+
+/// A word for each step whose loops have a budget: 1 when it was used up.
+#[derive(Debug)]
+pub(super) struct LoopBuffers {
+    /// With the place of the step.
+    words: Vec<(usize, wgpu::Buffer)>,
+    readback: wgpu::Buffer,
+}
+
+impl LoopBuffers {
+    fn new(allocator: &Allocator<'_>, steps: &[Step]) -> Option<Self> {
+        use wgpu::BufferUsages as Usage;
+        let bounded = steps.iter().enumerate().filter(|(_, step)| step.kernel.has_loop_budget());
+        let usage = Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST;
+        let word = |(place, step): (usize, &Step)| (place, allocator.buffer(&format!("{}.loops", step.node), 4, usage));
+        let words: Vec<_> = bounded.map(word).collect();
+        let bytes = 4 * words.len() as u64;
+        (bytes > 0).then(|| Self {
+            words,
+            readback: allocator.buffer("loops.readback", bytes, Usage::MAP_READ | Usage::COPY_DST),
+        })
+    }
+
+    fn of(&self, step: usize) -> Option<&wgpu::Buffer> {
+        self.words.iter().find(|(place, _)| *place == step).map(|(_, word)| word)
+    }
+
+    pub(super) fn copy(&self, encoder: &mut wgpu::CommandEncoder) {
+        for ((_, word), offset) in self.words.iter().zip((0..).step_by(4)) {
+            encoder.copy_buffer_to_buffer(word, 0, &self.readback, offset, 4);
+        }
+    }
+
+    pub(super) fn map(&self) {
+        self.readback.slice(..).map_async(wgpu::MapMode::Read, |_| {});
+    }
+
+    /// The first step whose budget was used up. It was mapped, and is not any more.
+    pub(super) fn used_up(&self) -> Result<Option<usize>, wgpu::MapRangeError> {
+        let view = self.readback.get_mapped_range(..)?;
+        let words: &[u32] = bytemuck::cast_slice(&view);
+        let step = self.words.iter().zip(words).find(|(_, word)| **word != 0).map(|((place, _), _)| *place);
+        drop(view);
+        self.readback.unmap();
+        Ok(step)
+    }
 }
 
 /// A set for every submission in flight, made at once.
@@ -75,6 +124,13 @@ fn frame_bytes(floats: usize, frames: usize) -> u64 {
 }
 
 impl BufferSet {
+    /// For a submission that runs kernels.
+    pub(super) fn clear_loops(&self, encoder: &mut wgpu::CommandEncoder) {
+        for (_, word) in self.loops.iter().flat_map(|loops| &loops.words) {
+            encoder.clear_buffer(word, 0, None);
+        }
+    }
+
     fn new(allocator: &Allocator<'_>, kernels: &Kernels, units: usize, slots: usize) -> Self {
         let Kernels { recording, pipelines, gate_pipelines, .. } = kernels;
         use wgpu::BufferUsages as Usage;
@@ -113,7 +169,8 @@ impl BufferSet {
             Place::Output(place) => &outputs[place].0,
         };
         let mut bind_groups = Vec::new();
-        for ((step, params), pipeline) in recording.steps.iter().zip(&params).zip(pipelines) {
+        let loops = LoopBuffers::new(allocator, &recording.steps);
+        for (index, ((step, params), pipeline)) in recording.steps.iter().zip(&params).zip(pipelines).enumerate() {
             let tables: Vec<_> = step
                 .kernel
                 .tables
@@ -128,14 +185,15 @@ impl BufferSet {
                 .chain(step.kernel.reads_units.then_some(&unit_list))
                 .chain(step.operands.iter().map(operand))
                 .chain(&tables)
-                .chain(step.results.iter().map(|result| place(*result)));
+                .chain(step.results.iter().map(|result| place(*result)))
+                .chain(loops.as_ref().and_then(|loops| loops.of(index)));
             bind_groups.push(bind(allocator.device, &step.node, &pipeline.layout, bound));
         }
         let gate = gate_pipelines.as_ref().zip(recording.gate.as_ref()).map(|(pipelines, step)| {
             let samples = &inputs[step.input].target;
             gate::GateBuffers::new(allocator, pipelines, recording, samples, &unit_list, slots)
         });
-        Self { inputs, control, unit_list, params, bind_groups, outputs, gate }
+        Self { inputs, control, unit_list, params, bind_groups, outputs, gate, loops }
     }
 }
 

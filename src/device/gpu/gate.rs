@@ -59,7 +59,7 @@ impl GatePipelines {
                 Binding::Read,
                 Binding::ReadWrite,
             ];
-            let request = PipelineRequest { label: entry, wgsl: &wgsl, entry, constants: &[], bindings };
+            let request = PipelineRequest { label: entry, wgsl: &wgsl, entry, constants: &[], bindings, checked: None };
             shared.pipelines.get(shared, &request)
         };
         let ((max_abs, first), (compact, second)) = (get("max_abs_gate")?, get("compact_live")?);

@@ -147,23 +147,11 @@ impl GpuPlan {
         let mut encoder = self.encoder();
         self.copy_outputs(&mut encoder, buffers, live);
         let submission = self.shared.queue.submit([encoder.finish()]);
-        for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
-            if live > 0 {
-                readback.slice(..self.output_bytes(place, live)).map_async(wgpu::MapMode::Read, |_| {});
-            }
+        if live > 0 {
+            self.map_outputs(buffers, live);
         }
         self.shared.wait(&submission, "reading results back")?;
-        for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
-            let bytes = self.output_bytes(place, live);
-            if bytes > 0 {
-                let view = readback
-                    .get_mapped_range(..bytes)
-                    .map_err(|error| self.shared.error("mapping a readback buffer", error))?;
-                results[place].extend_from_slice(bytemuck::cast_slice(&view));
-                drop(view);
-                readback.unmap();
-            }
-        }
+        self.read_outputs(buffers, live, |place, floats| results[place].extend_from_slice(floats))?;
         self.times.readback += start.elapsed();
         Ok(())
     }
@@ -207,6 +195,7 @@ impl GpuPlan {
         let Some(pipelines) = &self.kernels.gate_pipelines else {
             return Err(self.shared.error("gating", "the plan was compiled for the host's gate"));
         };
+        buffers.clear_loops(encoder);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             let workgroups = index_word(frames);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::buffers::{BufferSet, BufferSets};
+use super::buffers::BufferSets;
 use super::plan::{GpuPlan, IN_FLIGHT, WIDEST_DISPATCH, index_word};
 use super::rooms::Rooms;
 use crate::device::host::{Gating, LiveRow};
@@ -118,6 +118,7 @@ impl GpuPlan {
         self.stage_frames(&mut encoder, buffers, batch, &piece.slots)?;
         self.stage_control(&mut encoder, buffers, &piece.list)?;
         let live = piece.list.len();
+        buffers.clear_loops(&mut encoder);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (index, step) in self.recording.steps.iter().enumerate() {
@@ -140,25 +141,9 @@ impl GpuPlan {
         self.shared.wait(&flight.submission, "running its kernels")?;
         self.times.compute += start.elapsed();
         let start = Instant::now();
-        let buffers = &flight.sets.each[flight.set];
-        self.read_back(buffers, flight.piece.clone(), rooms)?;
+        let (buffers, units) = (&flight.sets.each[flight.set], &flight.piece);
+        self.read_outputs(buffers, units.len(), |place, floats| rooms.fill(place, units.clone(), floats))?;
         self.times.readback += start.elapsed();
-        Ok(())
-    }
-
-    fn read_back(&self, buffers: &BufferSet, units: Range<usize>, rooms: &mut Rooms<'_>) -> Result<()> {
-        for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
-            let bytes = self.output_bytes(place, units.len());
-            if bytes == 0 {
-                continue;
-            }
-            let view = readback
-                .get_mapped_range(..bytes)
-                .map_err(|error| self.shared.error("mapping a readback buffer", error))?;
-            rooms.fill(place, units.clone(), bytemuck::cast_slice(&view));
-            drop(view);
-            readback.unmap();
-        }
         Ok(())
     }
 }

@@ -220,6 +220,12 @@ impl Device for GpuDevice {
 }
 
 impl Shared {
+    /// Keeps the device and its queue until the process ends.
+    #[expect(clippy::mem_forget, reason = "that they are never dropped is what it is for")]
+    fn stay(&self) {
+        std::mem::forget((self.device.clone(), self.queue.clone()));
+    }
+
     fn is_lost(&self) -> bool {
         self.faults.lost.load(Ordering::Acquire)
     }
@@ -276,6 +282,8 @@ impl Shared {
                 Err(wgpu::PollError::Timeout) => {
                     let reason = format!("no answer within {} s", LONGEST_WAIT.as_secs());
                     self.faults.report(true, reason.clone());
+                    // Whoever drops a queue waits for it, without end.
+                    self.stay();
                     return Err(Error::DeviceLost { device: self.name.clone(), reason });
                 }
                 Err(error) => return Err(self.error(action, error)),

@@ -1,5 +1,6 @@
 //! Pipelines: built once per device, whichever plans use them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Shared;
 use super::cache::{self, PipelineCacheDir};
 use crate::error::Result;
+use crate::recording::CheckedModule;
 
 /// What a binding of a kernel is; its position is its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,8 @@ pub(super) struct PipelineRequest<'a> {
     pub(super) entry: &'a str,
     pub(super) constants: &'a [(String, f64)],
     pub(super) bindings: Vec<Binding>,
+    /// What to compile in the place of the text.
+    pub(super) checked: Option<&'a CheckedModule>,
 }
 
 impl Pipelines {
@@ -110,10 +114,11 @@ impl Pipelines {
 
     fn build(&self, device: &wgpu::Device, request: &PipelineRequest<'_>) -> Pipeline {
         let label = Some(request.label);
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label,
-            source: wgpu::ShaderSource::Wgsl(request.wgsl.as_ref().into()),
-        });
+        let source = match request.checked {
+            Some(checked) => wgpu::ShaderSource::Naga(Cow::Owned(naga::Module::clone(&checked.module))),
+            None => wgpu::ShaderSource::Wgsl(request.wgsl.as_ref().into()),
+        };
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let entries: Vec<_> =
             (0..).zip(&request.bindings).map(|(index, binding)| layout_entry(index, *binding)).collect();
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });

@@ -16,6 +16,7 @@ use super::pipeline::{Binding, PipelineRequest};
 use crate::device::host::HostPool;
 use crate::device::{CompileReport, GatePlacement, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
+use crate::graph::loops::MOST_TURNS;
 use crate::recording::batch::{Batch, CONTEXT_LEN};
 use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{BufferSpec, Kernel, NO_SLOT, Place, Recording, Unit};
@@ -60,7 +61,7 @@ fn bindings(kernel: &Kernel, operands: usize, results: usize) -> Vec<Binding> {
     let read = usize::from(kernel.reads_units) + operands + kernel.tables.len();
     let mut bindings = vec![Binding::Uniform];
     bindings.extend(std::iter::repeat_n(Binding::Read, read));
-    bindings.extend(std::iter::repeat_n(Binding::ReadWrite, results));
+    bindings.extend(std::iter::repeat_n(Binding::ReadWrite, results + usize::from(kernel.has_loop_budget())));
     bindings
 }
 
@@ -82,6 +83,7 @@ impl GpuPlan {
                 entry: &step.kernel.entry,
                 constants: &step.kernel.constants,
                 bindings: bindings(&step.kernel, step.operands.len(), step.results.len()),
+                checked: step.kernel.checked.as_ref(),
             };
             let (pipeline, built) = shared.pipelines.get(&shared, &request)?;
             report.pipelines_built += usize::from(built);
@@ -194,7 +196,13 @@ impl PreparedPlan for GpuPlan {
         };
         // Bad samples are found before anything is submitted, or after everything has come back. What else fails leaves
         // submissions and mappings in an unknown state.
-        if matches!(run, Err(Error::Device { .. } | Error::DeviceLost { .. } | Error::OutOfMemory { .. })) {
+        if matches!(
+            run,
+            Err(Error::CustomKernel { .. }
+                | Error::Device { .. }
+                | Error::DeviceLost { .. }
+                | Error::OutOfMemory { .. })
+        ) {
             self.buckets.iter().for_each(Bucket::forget);
         }
         run?;
@@ -288,7 +296,11 @@ impl GpuPlan {
         (floats * live * size_of::<f32>()) as u64
     }
 
+    /// The outputs of so many live frames, and whether a loop did not end.
     pub(super) fn copy_outputs(&self, encoder: &mut wgpu::CommandEncoder, buffers: &BufferSet, live: usize) {
+        if let Some(loops) = &buffers.loops {
+            loops.copy(encoder);
+        }
         for (place, (output, readback)) in buffers.outputs.iter().enumerate() {
             encoder.copy_buffer_to_buffer(output, 0, readback, 0, self.output_bytes(place, live));
         }
@@ -301,10 +313,46 @@ impl GpuPlan {
         for buffer in staging {
             buffer.slice(..).map_async(wgpu::MapMode::Write, |_| {});
         }
+        if live > 0 {
+            self.map_outputs(buffers, live);
+        }
+    }
+
+    /// Asks for the mappings of what [`Self::copy_outputs`] copies.
+    pub(super) fn map_outputs(&self, buffers: &BufferSet, live: usize) {
         for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
-            if live > 0 {
-                readback.slice(..self.output_bytes(place, live)).map_async(wgpu::MapMode::Read, |_| {});
-            }
+            readback.slice(..self.output_bytes(place, live)).map_async(wgpu::MapMode::Read, |_| {});
+        }
+        if let Some(loops) = &buffers.loops {
+            loops.map();
+        }
+    }
+
+    /// Takes what was mapped: gives each output's floats to `take`, in order, and refuses what a loop that did not end
+    /// has left.
+    pub(super) fn read_outputs(
+        &self,
+        buffers: &BufferSet,
+        live: usize,
+        mut take: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        if live == 0 {
+            return Ok(());
+        }
+        let failed = |error| self.shared.error("mapping a readback buffer", error);
+        for (place, (_, readback)) in buffers.outputs.iter().enumerate() {
+            let view = readback.get_mapped_range(..self.output_bytes(place, live)).map_err(failed)?;
+            take(place, bytemuck::cast_slice(&view));
+            drop(view);
+            readback.unmap();
+        }
+        let Some(loops) = &buffers.loops else { return Ok(()) };
+        let problem = format!(
+            "its loops turned more than {MOST_TURNS} times in one invocation, and were ended; let each invocation do less"
+        );
+        match loops.used_up().map_err(failed)? {
+            None => Ok(()),
+            Some(step) => Err(Error::CustomKernel { node: self.recording.steps[step].node.clone(), problem }),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Draws of the policy for one pair, and the gradient of what they say.
 
-use super::Resolvent;
 use crate::locate::policy::{Features, Logits, MADE, Policy};
 use crate::random::Random;
+use crate::regulariser::Resolvent;
 
 /// Several masks and whitenings that the policy drew for one pair, and what they were worth.
 #[derive(Clone, Debug)]
@@ -81,7 +81,8 @@ impl Draws {
             }
         }
         if let Some(resolvent) = resolvent {
-            resolvent.damp_activations(&hidden, units, &mut of_hidden);
+            let costs = resolvent.activation_gradient(&hidden, units);
+            of_hidden.iter_mut().zip(costs).for_each(|(slope, cost)| *slope -= cost);
         }
         for band in 0..bands {
             let range = band * units..(band + 1) * units;

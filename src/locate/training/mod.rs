@@ -12,8 +12,6 @@ mod adam;
 
 mod gradient;
 
-mod resolvent;
-
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use adam::Adam;
 use gradient::Draws;
-use resolvent::Resolvent;
 
 use super::emitter::{Emitters, Heard, Kind, Origin, Scene};
 use super::policy::{Features, Logits, MADE, Policy, PolicyDescription};
@@ -33,6 +30,7 @@ use crate::Engine;
 use crate::format::FileError;
 use crate::format::pending::PendingFile;
 use crate::random::Random;
+use crate::regulariser::Resolvent;
 
 /// Delays that are estimated at once: some 40 MiB with their spectra.
 const MOST_DELAYS_AT_ONCE: usize = 2048;
@@ -233,7 +231,8 @@ impl PolicyTrainer {
             history,
             estimator: DelayEstimator::new(engine, &delays)?,
             emitters: Emitters::new(delays.frame_len),
-            resolvent: (options.resolvent > 0.0).then(|| Resolvent::new(options.resolvent, &description)),
+            resolvent: (options.resolvent > 0.0)
+                .then(|| Resolvent::new(options.resolvent, description.ranges(), description.bands)),
             description,
             options,
         })

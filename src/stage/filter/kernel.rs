@@ -170,6 +170,7 @@ pub(crate) fn filter_kernel(
         params: vec![word(layout.windows_per_frame), pairs(shape.len()), pairs(layout.hop), pairs(layout.margin)],
         reads_units: true,
         tables: vec![twiddles(transform.values()), response(filter, transform), weights(filter, transform)],
+        checked: None,
         items_per_frame: word(layout.windows_per_frame),
         items_per_workgroup: word(windows),
         twin: Arc::new(FilterTwin { filter: *filter, shape, layout }),

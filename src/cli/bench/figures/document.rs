@@ -208,6 +208,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// The date in UTC, year-month-day.
+#[expect(clippy::disallowed_methods, reason = "a date for people")]
 pub(super) fn today() -> String {
     let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     // Civil date from days, by Howard Hinnant's formula: years start in March, so that the leap day is the last.

@@ -150,9 +150,7 @@ impl Process {
             Answer::Error(error) => bail!("the peer {name}: {error}"),
         }
     }
-}
 
-impl Process {
     fn end(&mut self) {
         #[cfg(unix)]
         Command::new("kill")

@@ -196,6 +196,7 @@ fn build(shared: &Shared, operation: &Operation, variant: usize) -> Result<Pipel
         entry: operation.entry,
         constants: &constants,
         bindings: std::iter::once(Binding::Uniform).chain(bound).collect(),
+        checked: None,
     };
     Ok(shared.pipelines.get(shared, &request)?.0)
 }

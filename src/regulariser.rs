@@ -1,22 +1,23 @@
-//! The phi-resolvent as a regulariser: gradients are smoothed by it, and what it would take out of the activations costs.
+//! The phi-resolvent as a regulariser of trainings: gradients are smoothed by it, and what it would take out of the
+//! activations costs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use crate::locate::PolicyDescription;
 use crate::stage::filter::{FilterOutput, Measure, PhiResolvent, Wavenumber};
 
 /// Smooths gradients and damps activations, both as signals.
 ///
-/// Each tensor's gradient g becomes `(1 - lambda) g + lambda R g`, with R the resolvent of its numbers in their order. The
-/// hidden layer costs lambda times the mean damped energy of each unit along the bands, `sum of (1 - R)^2 |H|^2`.
-pub(super) struct Resolvent {
+/// Each tensor's gradient g becomes `(1 - lambda) g + lambda R g`, with R the resolvent of its numbers in their order, k
+/// as a fraction of Nyquist. What hidden values h cost, along bands or windows, is lambda times the mean of `((1 - R) h)^2`.
+pub(crate) struct Resolvent {
     lambda: f32,
     /// Ranges of the tensors, each with its transform and multipliers.
-    tensors: Vec<(std::ops::Range<usize>, Line)>,
-    bands: Line,
+    tensors: Vec<(Range<usize>, Line)>,
+    activations: Line,
 }
 
 impl std::fmt::Debug for Resolvent {
@@ -26,18 +27,13 @@ impl std::fmt::Debug for Resolvent {
 }
 
 impl Resolvent {
-    pub(super) fn new(lambda: f32, description: &PolicyDescription) -> Self {
-        let mut tensors = Vec::new();
-        let mut begin = 0;
-        for (_, shape) in description.tensors() {
-            let count: usize = shape.iter().product();
-            tensors.push((begin..begin + count, Line::new(count, FilterOutput::Smoothed)));
-            begin += count;
-        }
-        Self { lambda, tensors, bands: Line::new(description.bands, FilterOutput::DampedGradient) }
+    /// For tensors of these ranges of the gradient, and activations along lines of `line_len`.
+    pub(crate) fn new(lambda: f32, tensors: impl Iterator<Item = Range<usize>>, line_len: usize) -> Self {
+        let tensors = tensors.map(|range| (range.clone(), Line::new(range.len(), FilterOutput::Smoothed))).collect();
+        Self { lambda, tensors, activations: Line::new(line_len, FilterOutput::DampedGradient) }
     }
 
-    pub(super) fn smooth_gradient(&self, gradient: &mut [f32]) {
+    pub(crate) fn smooth_gradient(&self, gradient: &mut [f32]) {
         for (range, line) in &self.tensors {
             let part = &mut gradient[range.clone()];
             let smooth = line.filter(part.iter().copied());
@@ -47,15 +43,17 @@ impl Resolvent {
         }
     }
 
-    /// Takes the gradient of what the activations cost off `slopes`; both band after band, so many units each.
-    pub(super) fn damp_activations(&self, hidden: &[f32], units: usize, slopes: &mut [f32]) {
+    /// The gradient of what activations cost: `[line_len, columns]`, each column a line.
+    pub(crate) fn activation_gradient(&self, hidden: &[f32], columns: usize) -> Vec<f32> {
         let count = hidden.len() as f32;
-        for unit in 0..units {
-            let damped = self.bands.filter(hidden.iter().skip(unit).step_by(units).copied());
-            for (slope, damped) in slopes.iter_mut().skip(unit).step_by(units).zip(damped) {
-                *slope -= self.lambda * damped / count;
+        let mut gradient = vec![0.0; hidden.len()];
+        for column in 0..columns {
+            let damped = self.activations.filter(hidden.iter().skip(column).step_by(columns).copied());
+            for (value, damped) in gradient.iter_mut().skip(column).step_by(columns).zip(damped) {
+                *value = self.lambda * damped / count;
             }
         }
+        gradient
     }
 }
 
