@@ -63,10 +63,16 @@ fn main() -> auricle::Result<()> {
         }
     }
 
+    println!("pulled {pulled} samples in {:.2?}", start.elapsed());
+    report(&engine, &streams)
+}
+
+/// What the streams and the engine have counted.
+fn report(engine: &Engine, streams: &[Stream]) -> auricle::Result<()> {
     let counters: Vec<_> = streams.iter().map(|stream| stream.control().counters()).collect();
     let (pushed, dropped) =
         counters.iter().fold((0, 0), |(pushed, dropped), stream| (pushed + stream.pushed, dropped + stream.dropped));
-    println!("pushed {pushed} samples, pulled {pulled}, dropped {dropped}, in {:.2?}", start.elapsed());
+    println!("pushed {pushed} samples, dropped {dropped}");
     let snapshot = engine.snapshot()?;
     for streams in &snapshot.streams {
         println!(

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use auricle::{Engine, EngineOptions, FrameShape, Graph, JobOptions, PhiResolvent, Plan, Qos, RunOutput};
 
 const FRAME_LEN: usize = 1024;
-/// A minute of four recordings.
+/// A minute of four recordings, at 16 kHz.
 const BACKGROUND_FRAMES: usize = 4 * 1024;
 /// 64 channels of 4 frames each.
 const URGENT_FRAMES: usize = 256;

@@ -1,4 +1,5 @@
-// estimate_delay: the delay between two receivers, from the spectra of what they heard. Owner: src/locate/delay.rs.
+// estimate_delay: the delay between two receivers, from the spectra of what they heard. Owner: src/locate/delay.rs,
+// which brings it as a user would: dispatch.wgsl is put behind it.
 //
 // Inputs   params     DelayParams
 //          first, second   spectra: BINS complex values a frame, bins in their natural order

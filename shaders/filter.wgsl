@@ -1,5 +1,5 @@
 // phi_resolvent: window -> forward FFT -> multiply by a real, even response -> inverse FFT, in one pass.
-// Included source goes first: complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl, fft.wgsl.
+// Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl, fft.wgsl.
 // Owner: src/stage/filter.
 //
 // Inputs   params     FilterParams

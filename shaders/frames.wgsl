@@ -13,8 +13,3 @@ struct Unit {
     // Position in the batch, for whoever puts the result back: not read by kernels.
     frame: u32,
 }
-
-// Workgroups beyond one dimension's limit go to y; this is the flat index of the one that runs.
-fn flat_workgroup(id: vec3<u32>, count: vec3<u32>) -> u32 {
-    return id.x + id.y * count.x;
-}

@@ -1,13 +1,14 @@
 // The gate on the device: max_abs_gate finds each frame's loudest sample, compact_live lists the live frames in order
 // and writes the arguments with which later stages are dispatched for those frames only.
-// Included source goes first: frames.wgsl. Owner: src/stage/gate.rs.
+// Included source goes first: dispatch.wgsl, frames.wgsl. Owner: src/stage/gate.rs.
 //
 // Everything is compared as integers: for floats without their sign bit, the order of the bits is the order of the
 // values, with infinity above all numbers and NaN above infinity. So no driver's treatment of denormals, NaN or fused
 // operations can change a decision, and it equals the CPU's to the bit.
 
 // A batch lies as `channels` rows of `row_len` frames. The first CONTEXT_LEN frames of a row were decided earlier:
-// their states come in, and only their being neighbours matters.
+// their states come in and are not decided again; the last of them may become a unit, since a session emits one frame
+// late.
 struct GateParams {
     // Frames in the batch: channels * row_len.
     frames: u32,
@@ -27,7 +28,7 @@ struct GateParams {
     dispatches: u32,
 }
 
-// One later dispatch: `invocations` items for every live frame, `per_workgroup` of them in each workgroup.
+// One later dispatch: `items_per_frame` items for every live frame, `items_per_workgroup` of them in each workgroup.
 struct DispatchShape {
     items_per_frame: u32,
     items_per_workgroup: u32,

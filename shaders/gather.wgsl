@@ -1,6 +1,6 @@
 // gather_frames: copies the live frames of an input side by side, for kernels that want them dense.
-// Included source goes first: frames.wgsl. Owner: src/graph/check.rs, which puts it before a custom kernel that
-// reads an input directly; the filter gathers by itself.
+// Included source goes first: dispatch.wgsl, frames.wgsl. Owner: src/graph/gather.rs; the graph puts it before a
+// custom kernel that reads an input directly, while the filter gathers by itself.
 //
 // Inputs   params, units, samples (frames by slot)
 // Outputs  gathered: frame i is the frame of units[i]

@@ -1,6 +1,7 @@
 // What one place of the transform's tile holds: the values of two windows at the same position. Shared source: no
 // bindings, no entry point. Included by filter.wgsl and fourier.wgsl, before fft.wgsl; one_window.wgsl is its
-// counterpart for windows of which two do not fit. Both windows share addresses and twiddles; no arithmetic goes from one to the other.
+// counterpart for windows of which two do not fit. Both windows share addresses and twiddles; no arithmetic goes from
+// one to the other.
 
 // (real part of the first, of the second, imaginary part of the first, of the second)
 alias Value = vec4<f32>;

@@ -1,5 +1,5 @@
-//! The graph that the command line and the service run on a signal: gate, filter and denoiser, one after the other. What of
-//! them runs depends on the signal, unless somebody has said.
+//! The graph that the command line, the dashboard and the service run on a signal: gate, filter and denoiser, one after the
+//! other. What of them runs depends on the signal, unless somebody has said.
 
 use crate::error::{Error, Result};
 use crate::format::SignalSpec;
@@ -32,6 +32,10 @@ pub(crate) struct ChainSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FilterChoice {
     /// By nobody: seamless, but none where a denoiser runs, which does no better for it.
+    #[cfg_attr(
+        not(any(feature = "cli", feature = "serve")),
+        expect(dead_code, reason = "only the command line and the service ask so")
+    )]
     WhereItHelps,
     Off,
     Mode(FilterMode),
@@ -41,6 +45,10 @@ pub(crate) enum FilterChoice {
 #[derive(Clone, Debug)]
 pub(crate) enum DenoiseChoice {
     /// By somebody.
+    #[cfg_attr(
+        not(any(feature = "cli", feature = "serve")),
+        expect(dead_code, reason = "only the command line and the service ask so")
+    )]
     Asked(Option<Denoise>),
     /// By nobody: where it cannot run, it does not.
     WhereItFits(Option<Denoise>),
@@ -138,7 +146,7 @@ fn fitted(denoise: &Denoise, spec: &SignalSpec, frame_len: usize) -> Result<Deno
 ///
 /// # Errors
 /// [`Error::Setting`] when it is not whole.
-pub(crate) fn whole_rate(rate_hz: f64) -> Result<u32> {
+fn whole_rate(rate_hz: f64) -> Result<u32> {
     if rate_hz.fract() != 0.0 || !(1.0..=f64::from(u32::MAX)).contains(&rate_hz) {
         let expected = "a denoiser takes sample rates of whole Hz; set it to off, or resample";
         return Err(Error::setting("the sample rate", format!("{rate_hz} Hz"), expected));

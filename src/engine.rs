@@ -204,9 +204,7 @@ impl Engine {
         output: RunOutput,
         options: JobOptions,
     ) -> Result<Ticket<RunOutput>> {
-        if !plan.is_of(&self.inner.processor) {
-            return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
-        }
+        self.check_own(plan)?;
         let lanes = self.lanes()?;
         let inputs = inputs.into_iter().map(Into::into).collect();
         lanes.submit_plan(plan, inputs, output, options)
@@ -301,11 +299,16 @@ impl Engine {
         stream.move_to(&self.stream_home(plan, qos)?)
     }
 
+    fn check_own(&self, plan: &Plan) -> Result<()> {
+        if plan.is_of(&self.inner.processor) {
+            return Ok(());
+        }
+        Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"))
+    }
+
     /// Where streams of a plan and a level live.
     fn stream_home(&self, plan: &Plan, qos: Qos) -> Result<Home> {
-        if !plan.is_of(&self.inner.processor) {
-            return Err(Error::setting("the plan", "that of another engine", "an engine runs those that it compiled"));
-        }
+        self.check_own(plan)?;
         let lanes = self.lanes()?;
         let mut observer = self.inner.observer.lock().unwrap_or_else(PoisonError::into_inner);
         let observer = match &*observer {
@@ -320,10 +323,11 @@ impl Engine {
     /// and changes at most once in a window of about a second, so all who ask for the same get the same.
     ///
     /// It rises by a factor of two when the 95th percentile keeps the target with room to spare, jobs are as large as was
-    /// suggested, and the device has time left (it is busy for less than 0.7 of it) or does more with larger jobs. It falls when jobs take longer than the target or
-    /// have no room in memory: at once to the largest size that is known to keep it. What was measured of a larger size, or
-    /// can be guessed from smaller ones, keeps it from trying what must fail; what failed all the same is tried again after 32
-    /// windows, then 64, up to 512. Where no size keeps the target because jobs wait for others, it suggests another level.
+    /// suggested, and the device has time left (it is busy for less than 0.7 of it) or does more with larger jobs. It falls
+    /// when jobs take longer than the target or have no room in memory: at once to the largest size that is known to keep
+    /// it. What was measured of a larger size, or can be guessed from smaller ones, keeps it from trying what must fail;
+    /// what failed all the same is tried again after 32 windows, then 64, up to 512. Where no size keeps the target because
+    /// jobs wait for others, it suggests another level.
     ///
     /// Targets count to two digits: 47.3 ms is 47. Sixteen of a level are followed at once; who asks for one more gets what is
     /// known. Frames of all channels count. Jobs of all plans do, too: who has a quick one and a slow one on a level gets what the
@@ -399,8 +403,8 @@ impl Engine {
         Ok(self.inner.isolation.report(lanes))
     }
 
-    /// Submissions on the device at once: what [`ScheduleOptions::in_flight`] came to.
-    pub fn submissions_in_flight(&self) -> usize {
+    /// The most submissions on the device at once: what [`ScheduleOptions::in_flight`] came to.
+    pub fn most_in_flight(&self) -> usize {
         self.inner.bounds.in_flight
     }
 

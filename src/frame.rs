@@ -107,15 +107,15 @@ impl FrameShape {
 
     /// Refuses what the stages of this crate cannot work on: see the type's documentation.
     pub fn check(self) -> Result<()> {
-        let fits = |len: usize| len.is_power_of_two();
+        let has_sides = self.rows.is_power_of_two() && self.columns.is_power_of_two();
         let in_range = (SHORTEST_FRAME..=LONGEST_FRAME).contains(&self.len());
-        if fits(self.rows) && fits(self.columns) && in_range && (self.rows == 1 || self.columns >= 2) {
+        if has_sides && in_range && (self.rows == 1 || self.columns >= 2) {
             return Ok(());
         }
         let lengths = "64, 128, 256, 512, 1024, 2048 or 4096";
         let expected = match self.rows {
             1 => format!("it must be {lengths}"),
-            _ => format!("a block must have power-of-two sides and {lengths} samples in all"),
+            _ => format!("a block must have power-of-two sides, at least 2 columns and {lengths} samples in all"),
         };
         Err(Error::setting("the frame length", self, expected))
     }
@@ -161,4 +161,16 @@ pub enum Faulty {
     Reject,
     /// It is counted, and comes out as zeros.
     Silence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_that_is_refused_is_told_what_it_lacks() {
+        FrameShape::block(Domain::Real, 32, 2).check().expect("two columns are enough");
+        let error = FrameShape::block(Domain::Real, 64, 1).check().expect_err("one is not").to_string();
+        assert!(error.contains("64 x 1") && error.contains("at least 2 columns"), "{error}");
+    }
 }

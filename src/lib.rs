@@ -49,8 +49,8 @@
 //!
 //! For a signal that keeps coming, [`Plan::session`] takes it in pieces and gives back what the whole would have given.
 //! Where several share a device, [`Engine::submit`] takes jobs of three levels of service ([`Qos`]), and keeps urgent ones
-//! on time; [`Engine::suggest_batch`] says how large the next one should be. [`Engine::open_stream`] opens a live stream, one of as many as there need be, which go through the device
-//! together.
+//! on time; [`Engine::suggest_batch`] says how large the next one should be. [`Engine::open_stream`] opens a live stream,
+//! one of as many as there need be, which go through the device together.
 //!
 //! # How it is built
 //!
@@ -66,11 +66,14 @@
 //! above the difference.
 //!
 //! ```text
-//! cli                     arguments in, exit code out; the only user of `picture` and of `import`
+//! cli                     arguments in, exit code out; the only user of `import`
+//! train                   makes the built-in denoiser from data that it makes itself
 //! dashboard               a window on an engine: figures, spectra, controls; the only user of egui
 //! serve                   the engine over HTTP: hints, cleaning, live streams, metrics
+//! picture                 spectrograms and their colours, for the command line and the dashboard
 //!   chain                 gate, filter and denoiser as all three of them run them
-//! quality, locate         beside the flow: measures of a cleaned signal; how much later a second receiver heard it
+//! quality, locate         beside the flow: measures of a cleaned signal; how much later a second receiver heard it, and
+//!                         the training of the policy that says so
 //!   engine                what embedders hold: open, compile, submit, snapshot, shut down
 //!     stream              LIVE: rings, the observer, streams of one plan and level in one batch
 //!     schedule            CONTROL: jobs of three levels, their queues, lanes and tickets; how large the next should be
@@ -79,31 +82,31 @@
 //!       graph             nodes and edges, checked and planned into one recording
 //!         stage           DATA: source, gate, filter, denoise, sink
 //!           recording     a compiled graph as plain data; the batch on its way through it, and the results
-//!           fft, simd     the CPU twins' transform, on AVX-512, AVX2, NEON or plain Rust
+//!           fft, simd     the filter's transform on the CPU; vectors on AVX-512, AVX2, NEON or plain Rust
 //!           format        signal files: WAV, raw, SigMF
 //!           resample      other sample rates than a network's
 //!             isolation     cores for threads, memory that stays
-//!             frame, memory, qos, telemetry, sync, error
+//!             frame, memory, qos, telemetry, sync, error; random, regulariser
 //! ```
 //!
 //! # When something fails
 //!
 //! | what fails | what you see | what is lost | test |
 //! | --- | --- | --- | --- |
-//! | a device is lost, does not answer for a minute or fails: before, in or after a run or a job | nothing but [`Health`]: it is done again on a new device, else on the CPU | nothing | `loss::jobs_are_done_on_another_device_as_if_nothing_had_happened`, `plain_runs_are_done_again_and_many_threads_replace_a_device_once` |
+//! | a device is lost, does not answer for a minute or fails: before, in or after a run or a job | nothing but [`Health`]: it is done again on a new device, else on the CPU | nothing | `loss::jobs_are_done_on_another_device_as_if_nothing_had_happened`, `plain_runs_are_done_again_and_many_threads_replace_a_device_once`, `a_wgpu_device_that_is_gone_is_replaced` |
 //! | no new device opens, or the new ones fail too | as above, on the CPU | nothing | `loss::when_no_new_device_opens_the_cpu_goes_on` |
 //! | in compiling | as above | nothing | `loss::a_lost_device_is_no_reason_not_to_compile` |
 //! | in a [`Session`] | an error; the next session has another device | the session | `loss::a_session_ends_with_its_device_and_the_next_one_has_another` |
 //! | under a live stream | nothing | nothing; with a denoiser what it was working on is silence | `loss::streams_go_on_over_a_lost_device`, `a_denoised_stream_goes_on_in_time_with_a_gap_of_silence` |
-//! | a device has no room | [`Error::OutOfMemory`] | that run; what ran before goes on | `memory::what_the_budget_does_not_allow_is_refused_and_harms_nothing` |
+//! | a device has no room | [`Error::OutOfMemory`]; [`Error::Stream`] from live streams that find none after [`Engine::sleep`] | what was asked for, which can be tried again; a session that failed half-way through a push; those streams | `memory::what_the_budget_does_not_allow_is_refused_and_harms_nothing`, `streams_that_have_no_room_are_refused_and_the_others_go_on`, `who_wakes_without_room_is_told_and_can_try_again` |
 //! | a loop in a [`CustomKernel`] does not end | [`Error::CustomKernel`] with its node, [`Error::Stream`] from live streams | that run, that job; the streams of that plan and level, which share its batches | `custom::a_loop_that_does_not_end_is_ended_and_named` |
-//! | a closure, on a lane or as a kernel's twin, does not return | its lane is busy: jobs expire, `shutdown` gives up after its grace | what waits for that lane | `jobs::a_drain_that_takes_too_long_gives_up_the_rest` |
+//! | a closure, on a lane or as a kernel's twin, does not return | its lane is busy: jobs expire, `shutdown` gives up after its grace | what waits for that lane | `jobs_ends::a_closure_that_does_not_return_holds_its_lane_only`, `a_drain_that_takes_too_long_gives_up_the_rest` |
 //! | WGSL that is made to overflow a compiler's stack, or to keep it busy | [`Error::CustomKernel`] | nothing | `refusals::text_that_compilers_would_choke_on_is_refused` |
 //! | a kernel's closure panics | the panic in [`Plan::run`]; [`Error::JobPanicked`] from a job; [`Error::Stream`] from live streams of that plan | that run, that job, those streams | `custom::a_closure_that_panics_costs_its_run`, `a_closure_that_panics_ends_the_streams_of_its_plan_and_no_others`, `jobs::a_panic_costs_its_job_and_nothing_else` |
-//! | an app's code panics: on a lane, in a waker, in a callback, holding a lane | [`Error::JobPanicked`], [`Error::Stream`] | that job, that stream | `jobs::a_panic_costs_its_job_and_nothing_else`, `a_waker_that_panics_costs_no_lane`, `a_lane_can_be_possessed_and_comes_back_also_by_a_panic`, `streams::a_callback_gets_everything_and_its_panic_ends_its_own_stream_only` |
+//! | an app's code panics: on a lane, in a waker, in a callback, holding a lane | [`Error::JobPanicked`], [`Error::Stream`] | that job, that stream | `jobs::a_panic_costs_its_job_and_nothing_else`, `a_waker_that_panics_costs_no_lane`, `a_lane_can_be_possessed_and_comes_back_also_by_a_panic`, `streams_ends::a_callback_gets_everything_and_its_panic_ends_its_own_stream_only` |
 //! | samples are no numbers | [`Error::FaultyFrame`] with the place, or silence where [`Faulty`] says so | that push, which can be mended | `faulty::a_rejected_push_changes_nothing`, `streams::a_nan_is_refused_with_its_place_and_nothing_of_its_push_is_taken` |
 //! | nobody pulls a stream | what its [`BackPressure`] says, counted | as it says | `streams::what_has_no_room_is_dropped_as_asked_and_counted` |
-//! | a queue is full, a job is late | [`Error::QueueFull`] with when to come back, [`Error::Expired`] | that job | `jobs::full_queues_refuse_and_say_when_to_come_back`, `a_job_expires_on_time_though_the_device_is_busy` |
+//! | a queue is full, a job is late | [`Error::QueueFull`] with when to come back, [`Error::Expired`] | that job | `jobs::full_queues_refuse_and_say_when_to_come_back`, `jobs_ends::a_job_expires_on_time_though_the_device_is_busy` |
 //! | an HTTP client is slow, silent or sends rubbish | it is let go; the others go on | its request or stream | `serve::whoever_is_slow_is_let_go`, `rubbish_is_survived`, `fuzzing` |
 //! | a file, model, graph or kernel is damaged or hostile | an error that names what and where | nothing | `fuzzing`, `wav`, `model`, `refusals` |
 //! | the disk fills up | an error with the file's name | the new file; an older one stays | `cli::a_disk_that_fills_up_keeps_the_older_file` |

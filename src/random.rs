@@ -5,7 +5,7 @@
 pub(crate) struct Random([u64; 4]);
 
 impl Random {
-    /// A generator of its own for each pair: what one draws says nothing about what another does.
+    /// A generator of its own for each pair of seed and stream: what one draws says nothing about what another does.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut state = seed ^ stream.wrapping_mul(0xd134_2543_de82_ef95).rotate_left(31);
         Self(std::array::from_fn(|_| split_mix(&mut state)))
@@ -62,6 +62,7 @@ impl Random {
     }
 
     /// Normal, mean 0 and variance 1 (Box and Muller).
+    #[cfg(feature = "cli")]
     pub(crate) fn gaussian(&mut self) -> f64 {
         let unit = |bits: u64| (bits >> 11) as f64 / (1_u64 << 53) as f64;
         // Above 0, so that its logarithm is there.

@@ -75,12 +75,8 @@ impl Resampler {
     /// [`Error::Setting`] when a rate is 0, or when the two have so little in common that a block would be longer than
     /// 16,384 samples (44,100 and 44,101, say).
     pub fn new(from_hz: u32, to_hz: u32) -> Result<Self> {
-        for rate_hz in [from_hz, to_hz] {
-            if rate_hz == 0 {
-                return Err(Error::setting("sample rate", rate_hz, "it has to be above 0"));
-            }
-        }
-        let blocks = if from_hz == to_hz { None } else { Some(Blocks::new(from_hz, to_hz)?) };
+        let block_len = checked_block_len(from_hz, to_hz)?;
+        let blocks = block_len.map(|block_len| Blocks::new(from_hz, to_hz, block_len)).transpose()?;
         Ok(Self { from_hz, to_hz, blocks, pushed: 0, given: 0 })
     }
 
@@ -117,9 +113,22 @@ impl Resampler {
     /// between 44.1 or 8 and 16 kHz, 120 ms between 11.025 and 16 kHz, and nothing where the rates are the same.
     #[must_use]
     pub fn latency(&self) -> Duration {
-        let block_s = |blocks: &Blocks| blocks.input.len() as f64 / f64::from(self.from_hz);
-        Duration::from_secs_f64(1.5 * self.blocks.as_ref().map_or(0.0, block_s))
+        latency_of(self.blocks.as_ref().map(|blocks| blocks.input.len()), self.from_hz)
     }
+}
+
+/// [`Resampler::latency`] of a resampler between two rates, without making one.
+///
+/// # Errors
+/// As [`Resampler::new`].
+pub(crate) fn latency_between(from_hz: u32, to_hz: u32) -> Result<Duration> {
+    Ok(latency_of(checked_block_len(from_hz, to_hz)?, from_hz))
+}
+
+/// One and a half blocks; nothing without blocks.
+fn latency_of(block_len: Option<usize>, from_hz: u32) -> Duration {
+    let block_s = |block_len: usize| block_len as f64 / f64::from(from_hz);
+    Duration::from_secs_f64(1.5 * block_len.map_or(0.0, block_s))
 }
 
 /// The work, block by block.
@@ -136,8 +145,7 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn new(from_hz: u32, to_hz: u32) -> Result<Self> {
-        let input_len = block_len(from_hz, to_hz)?;
+    fn new(from_hz: u32, to_hz: u32, input_len: usize) -> Result<Self> {
         let (from, to) = (from_hz as usize, to_hz as usize);
         let window = WindowFunction::BlackmanHarris;
         let fft = Fft::new_custom(from, to, input_len, 1, 1, window, FixedSync::Both)
@@ -187,7 +195,15 @@ impl Blocks {
     }
 }
 
-/// Samples of the input in a block: even at both rates, with enough taps at the lower one.
+/// Samples of the input in a block; none where the two rates are the same.
+fn checked_block_len(from_hz: u32, to_hz: u32) -> Result<Option<usize>> {
+    if from_hz == 0 || to_hz == 0 {
+        return Err(Error::setting("sample rate", 0, "it has to be above 0"));
+    }
+    (from_hz != to_hz).then(|| block_len(from_hz, to_hz)).transpose()
+}
+
+/// Samples of the input in a block between two rates that differ: even at both, with enough taps at the lower one.
 fn block_len(from_hz: u32, to_hz: u32) -> Result<usize> {
     let common = greatest_common_divisor(from_hz, to_hz);
     let (from, to) = (u64::from(from_hz / common), u64::from(to_hz / common));
@@ -204,6 +220,26 @@ fn block_len(from_hz: u32, to_hz: u32) -> Result<usize> {
     Ok(usize::try_from(units * from).unwrap_or(usize::MAX))
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+pub(crate) fn greatest_common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_the_latency_beforehand_is_that_of_the_resampler() {
+        let rates_hz = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000];
+        for (from_hz, to_hz) in rates_hz.iter().flat_map(|from| rates_hz.iter().map(move |to| (*from, *to))) {
+            let resampler = Resampler::new(from_hz, to_hz).expect("the rates should be possible");
+            let latency = latency_between(from_hz, to_hz).expect("the rates should be possible");
+            assert_eq!(latency, resampler.latency(), "{from_hz} to {to_hz} Hz");
+        }
+        for (from_hz, to_hz) in [(0, 16_000), (16_000, 0), (0, 0), (44_100, 44_101)] {
+            let refused = Resampler::new(from_hz, to_hz).expect_err("no such rates").to_string();
+            let error = latency_between(from_hz, to_hz).expect_err("no such rates").to_string();
+            assert_eq!(error, refused, "{from_hz} to {to_hz} Hz");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! which threads can meet.
 
 pub(crate) use std::sync::Mutex;
-pub(crate) use std::sync::atomic::{AtomicBool, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 use std::time::Duration;
 
 pub(crate) use crossbeam::sync::{Parker, Unparker};

@@ -4,16 +4,19 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::adapter::adapter_names;
+use crate::adapter::{adapter_names, skipped};
 use crate::compare::relative_l2;
+use crate::files::{self, shared_data};
 use crate::signals::noise;
+
+pub(crate) use crate::files::float_bytes;
 
 /// A folder of its own for each test.
 pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary folder should be possible"))
+        Self(files::folder())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -21,17 +24,11 @@ impl Folder {
     }
 
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, bytes).expect("the folder should be writable");
-        path
+        files::put(&self.0, name, bytes)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).expect("the folder should be readable");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-        names.sort();
-        names
+        files::names_in(&self.0)
     }
 }
 
@@ -73,29 +70,11 @@ pub(crate) fn assert_done(output: &Output) -> String {
 
 /// A canonical WAV file.
 pub(crate) fn wav(format_tag: u16, bits: u16, channels: u16, rate: u32, data: &[u8]) -> Vec<u8> {
-    let block = channels * bits / 8;
-    let mut bytes = b"RIFF".to_vec();
-    bytes.extend((36 + data.len() as u32).to_le_bytes());
-    bytes.extend(b"WAVEfmt \x10\0\0\0");
-    bytes.extend(format_tag.to_le_bytes());
-    bytes.extend(channels.to_le_bytes());
-    bytes.extend(rate.to_le_bytes());
-    bytes.extend((rate * u32::from(block)).to_le_bytes());
-    bytes.extend(block.to_le_bytes());
-    bytes.extend(bits.to_le_bytes());
-    bytes.extend(b"data");
-    bytes.extend((data.len() as u32).to_le_bytes());
-    bytes.extend(data);
-    bytes
-}
-
-pub(crate) fn float_bytes(samples: &[f32]) -> Vec<u8> {
-    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+    files::wav_bytes(&files::fmt(format_tag, channels, rate, bits), data)
 }
 
 fn floats(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).expect("the output should be there");
-    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+    files::floats_of(&std::fs::read(path).expect("the output should be there"))
 }
 
 /// One second of 16-bit speech-like mono: loud, then quiet, then loud.
@@ -504,7 +483,7 @@ fn a_disk_that_fills_up_keeps_the_older_file() {
         .output();
     let output = match output {
         Ok(output) if output.status.success() => output,
-        other => return eprintln!("SKIPPED: no small file system to be had: {other:?}"),
+        other => return skipped(&format!("no small file system to be had: {other:?}")),
     };
     assert!(
         text(&output.stderr).contains("out.f32") && text(&output.stderr).contains("space"),
@@ -512,6 +491,80 @@ fn a_disk_that_fills_up_keeps_the_older_file() {
         text(&output.stderr)
     );
     assert_eq!(text(&output.stdout), "ended with 1\nout.f32\nprecious", "no half file, and the older one is as it was");
+}
+
+/// Whether a process has a handler for SIGTERM; after a while where nobody tells.
+#[cfg(unix)]
+fn hears_term(id: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        return true;
+    };
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(caught, 16).unwrap() & (1 << 14) != 0
+}
+
+/// What went to standard output cannot be taken back, and nobody says that it was.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_of_a_stream_only_that_it_was_interrupted() {
+    use std::io::Write as _;
+    let mut child = auricle(["run", "-", "-o", "-", "--format", "f32", "--device", "cpu", "--denoise", "off"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&float_bytes(&noise(4096, 1))).unwrap();
+    let started = std::time::Instant::now();
+    while !hears_term(child.id()) {
+        assert!(started.elapsed().as_secs() < 20, "it should listen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let message = text(&output.stderr);
+    assert!(message.contains("interrupted") && !message.contains("nothing was written"), "{message}");
+}
+
+/// Somebody may be listening: what goes into a named pipe comes out before its end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_named_pipe_is_cleaned_while_it_is_open() {
+    use std::io::{Read as _, Write as _};
+    let folder = Folder::new();
+    let pipe = folder.path("pipe.f32");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success(), "a pipe should be possible");
+    // Open on both sides here, so that nobody waits for anybody.
+    let mut into = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+    let mut child = auricle(["run", "-o", "-", "--sample-rate", "48000", "--device", "cpu"])
+        .args(["--gate", "off", "--filter", "off", "--denoise", "off"])
+        .arg(&pipe)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let samples = float_bytes(&noise(8192, 7));
+    into.write_all(&samples).unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let (send, first) = std::sync::mpsc::sync_channel(1);
+    let reader = std::thread::Builder::new().spawn(move || {
+        let mut all = vec![0; 4096];
+        stdout.read_exact(&mut all).unwrap();
+        send.send(()).unwrap();
+        stdout.read_to_end(&mut all).unwrap();
+        all
+    });
+    let came = first.recv_timeout(std::time::Duration::from_secs(20));
+    // It ends when nobody has the pipe open for writing.
+    drop(into);
+    let all = reader.unwrap().join().unwrap();
+    assert!(child.wait().unwrap().success(), "it should end well");
+    assert!(came.is_ok(), "something should come out while the pipe is open");
+    assert!(all == samples, "and all of it in the end");
 }
 
 /// Waiting for somebody to open the other end of a pipe, the main thread hears nothing.
@@ -528,9 +581,12 @@ fn ctrl_c_is_heard_while_a_pipe_is_opened() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     let started = std::time::Instant::now();
+    while !hears_term(child.id()) {
+        assert!(started.elapsed().as_secs() < 20, "it should listen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     while child.try_wait().unwrap().is_none() {
         assert!(started.elapsed().as_secs() < 20, "it should have ended");
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -568,6 +624,23 @@ fn commands_that_make_no_sense_are_explained() {
     assert!(text(&unknown.stderr).contains("radians"), "the possible values: {}", text(&unknown.stderr));
 }
 
+/// As `head` goes when it has seen enough.
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let folder = Folder::new();
+    let input = folder.file("in.wav", &short_wav());
+    let (input, output) = (input.to_str().unwrap(), folder.path("out.wav"));
+    let run = ["run", input, "-o", output.to_str().unwrap(), "--device", "cpu", "--denoise", "off"];
+    for arguments in [&run[..], &["devices"], &["devices", "--json"], &["completions", "zsh"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = auricle(arguments).stdout(writer).output().unwrap();
+        let message = assert_done(&done);
+        assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+    }
+    assert!(output.is_file(), "and the work is done");
+}
+
 #[test]
 fn help_teaches_and_devices_are_listed() {
     let help = auricle(["help", "run"]).output().unwrap();
@@ -581,18 +654,18 @@ fn help_teaches_and_devices_are_listed() {
     let listing: serde_json::Value = serde_json::from_slice(&listing.stdout).unwrap();
     assert_eq!(listing["devices"][0]["name"], "cpu");
     assert_eq!(listing["devices"].as_array().unwrap().len(), 1 + adapter_names().len());
-    assert!(listing["auto"].is_string() && listing["why"].is_string(), "{listing}");
+    for key in ["auto", "auto_backend", "why"] {
+        assert!(listing[key].is_string(), "{key} in {listing}");
+    }
+    let listing = text(&auricle(["devices"]).output().unwrap().stdout);
+    assert_eq!(listing.lines().filter(|line| line.starts_with("* ")).count(), 1, "one is taken: {listing}");
     let completions = auricle(["completions", "bash"]).output().unwrap();
     assert!(text(&completions.stdout).contains("--frame-len"), "a completion script");
 }
 
 #[test]
 fn recordings_from_outside_are_cleaned_the_same_on_every_device() {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !shared.is_dir() {
-        eprintln!("SKIPPED: {} is not there", shared.display());
-        return;
-    }
+    let Some(shared) = shared_data() else { return };
     let folder = Folder::new();
     // Written as floats: rounding to 8 or 16 bits would hide what the devices differ in, or double it.
     let recordings: [(&str, &str, &[&str]); 4] = [

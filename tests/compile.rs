@@ -8,7 +8,7 @@ use auricle::{
     PipelineCacheDir, PlanOptions,
 };
 
-use crate::adapter::{adapter_names, open};
+use crate::adapter::{adapter_names, open, skipped};
 use crate::files::folder;
 use crate::signals::noise;
 
@@ -81,7 +81,7 @@ fn pipelines_are_kept_on_disk_and_damage_is_ignored() {
         assert_eq!(loaded, 0, "nothing is there yet for {name}");
         let has_cache = open_with(name, &folder).device().features.iter().any(|feature| feature == "pipeline_cache");
         if !has_cache {
-            eprintln!("SKIPPED: {name} offers no pipeline cache");
+            skipped(&format!("{name} offers no pipeline cache"));
             assert!(!folder.exists(), "nothing is written without one");
             continue;
         }

@@ -64,7 +64,7 @@ fn gate(quiet: Quiet) -> Gate {
     Gate { threshold: Threshold::Linear(0.001), quiet, hold: 1, ..Gate::default() }
 }
 
-/// Every third frame is loud, and the next one is held.
+/// Every fourth frame is loud, and the next one is held.
 fn samples(frames: usize, floats: usize) -> Vec<f32> {
     bursts(floats, frames, 51, |index| index % 4 == 0)
 }
@@ -247,6 +247,138 @@ fn a_loop_that_does_not_end_is_ended_and_named() {
             let output = plan.run(&[&short], 1).unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(output.dense("out"), Some(&short[..]), "{what}: it goes on as if nothing had been");
         }
+    }
+}
+
+/// Loops with barriers turn as often as the frame's first float says, others as often as its second.
+fn both_kinds() -> CustomKernel {
+    let text = "struct Params { count: u32, frame_len: u32 }
+        @group(0) @binding(0) var<uniform> params: Params;
+        @group(0) @binding(1) var<storage, read> source: array<f32>;
+        @group(0) @binding(2) var<storage, read_write> result: array<f32>;
+        var<workgroup> shared_turns: u32;
+        @compute @workgroup_size(64)
+        fn both(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
+                @builtin(local_invocation_index) lane: u32) {
+            let frame = flat_workgroup(id, count);
+            if frame >= params.count { return; }
+            let most = u32(source[frame * 64u]);
+            for (var k = 0u; k < most; k++) {
+                if lane == 0u { shared_turns = k + 1u; }
+                workgroupBarrier();
+            }
+            var turns = 0u;
+            while f32(turns) < source[frame * 64u + 1u] { turns += 1u; }
+            result[frame * 64u + lane] = f32(shared_turns) + 0.5 * f32(turns);
+        }";
+    CustomKernel::new(text, |sources, result| result.fill(sources[0][0] + 0.5 * sources[0][1]))
+}
+
+#[test]
+fn loops_with_barriers_and_others_share_the_turns() {
+    let graph =
+        Graph::new().input("in", FrameShape::real(64)).kernel("both", &["in"], both_kinds()).output("out", "both");
+    let frames = |with_barriers: f32, others: f32| {
+        let mut frames = vec![1.0; 64 * 3];
+        frames[64..66].copy_from_slice(&[with_barriers, others]);
+        frames
+    };
+    for (what, plan) in plans(&graph, &[4]) {
+        let samples = frames(19_990.0, 39_990.0);
+        let output = plan.run(&[&samples], 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let expected: Vec<f32> = samples.chunks(64).flat_map(|frame| [frame[0] + 0.5 * frame[1]; 64]).collect();
+        assert_same_bits(output.dense("out").expect("it is there"), &expected, &what);
+        if what.starts_with("cpu,") {
+            continue;
+        }
+        for endless in [frames(20_010.0, 1.0), frames(1.0, 40_010.0)] {
+            let error = plan.run(&[&endless], 1).expect_err("there are not so many");
+            assert!(matches!(&error, Error::CustomKernel { node, .. } if node == "both"), "{what}: {error:?}");
+            assert!(error.to_string().contains("20000 times or the others more than 40000"), "{what}: {error}");
+        }
+    }
+}
+
+const COPY: &str = "value = source_0[frame * params.frame_len + i];";
+
+fn with_one_source(kernel: CustomKernel) -> Graph {
+    Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine")
+}
+
+fn assert_refused(kernel: CustomKernel, parts: &[&str]) {
+    for engine in engines() {
+        let error = engine.compile(&with_one_source(kernel.clone())).expect_err("it should be refused");
+        assert!(matches!(&error, Error::CustomKernel { node, .. } if node == "mine"), "names the node: {error:?}");
+        let missing = parts.iter().find(|part| !error.to_string().contains(**part));
+        assert_eq!(missing, None, "{error}");
+    }
+}
+
+#[test]
+fn sizes_that_32_bits_cannot_hold_are_refused() {
+    let invocations = wgsl("", 1, COPY).replace("@workgroup_size(64)", "@workgroup_size(16384, 16384, 16)");
+    assert_refused(CustomKernel::new(&invocations, |_, _| {}), &["invocations in a workgroup", "at most 256"]);
+    // 4 GiB together, to the byte.
+    let arrays = "var<workgroup> one: array<u32, 0x1FFFFFFF>;
+        var<workgroup> other: array<u32, 0x1FFFFFFF>;
+        var<workgroup> last: array<u32, 2>;";
+    let body = "one[lane] = 1u; other[lane] = 2u; last[lane & 1u] = 3u;
+        value = f32(one[lane] + other[lane] + last[lane & 1u]);";
+    let memory = format!("{arrays}\n{}", wgsl("", 1, body));
+    assert_refused(CustomKernel::new(&memory, |_, _| {}), &["bytes of workgroup memory", "at most 16384"]);
+}
+
+#[test]
+fn a_parameter_that_was_not_given_is_missed() {
+    let two = wgsl("gain: f32, sign: i32", 1, "value = params.gain * source_0[frame * params.frame_len + i];");
+    let two = CustomKernel::new(&two, |_, _| {}).param(4.0_f32);
+    assert_refused(two, &["`params` struct has 16 bytes", "count, frame_len and 1 parameters are 12"]);
+    // It stands at 16 bytes, so two of the words before it are of no use, and ends at 28 of 32.
+    let vector = wgsl("offset: vec3<f32>", 1, "value = source_0[frame * params.frame_len + i] + params.offset.y;");
+    let vector = CustomKernel::new(&vector, |sources, result| {
+        result.iter_mut().zip(sources[0]).for_each(|(y, x)| *y = x + 0.5);
+    });
+    let vector = vector.param(0_u32).param(0_u32).param(0.25_f32).param(0.5_f32);
+    assert_refused(vector.clone(), &["28 bytes", "4 parameters are 24"]);
+    let samples = noise(64 * 5, 54);
+    let expected: Vec<f32> = samples.iter().map(|x| x + 0.5).collect();
+    for (what, plan) in plans(&with_one_source(vector.param(0.75_f32)), &[8]) {
+        let output = plan.run(&[&samples], 1).expect("the run should succeed");
+        assert_same_bits(output.dense("out").expect("it is there"), &expected, &what);
+    }
+    let bare = wgsl("", 1, COPY).replace("params: Params", "params: vec2<u32>");
+    let bare = bare.replace("params.count", "params.x").replace("params.frame_len", "params.y");
+    assert_refused(CustomKernel::new(&bare, |_, _| {}), &["@binding(0)", "must be a struct"]);
+}
+
+#[test]
+fn long_frames_between_short_ones_take_little_memory() {
+    const WIDE: usize = 65_536;
+    let body = "value = source_0[frame * 64u + (i & 63u)] * select(1.0, 2.0, i >= 32768u);";
+    let widen = CustomKernel::new(&wgsl("", 1, body), |sources, result| {
+        for (i, y) in result.iter_mut().enumerate() {
+            *y = sources[0][i % 64] * if i < WIDE / 2 { 1.0 } else { 2.0 };
+        }
+    });
+    let graph = Graph::new()
+        .input("in", FrameShape::real(64))
+        .gate("gate", "in", gate(Quiet::Zero))
+        .kernel("widen", &["gate"], widen.result_shape(FrameShape::real(WIDE)))
+        .kernel("peaks", &["widen"], peaks(WIDE, 4))
+        .output("out", "peaks");
+    let bytes = engines()[0].compile(&graph).expect("the graph should compile").report().buffer_bytes;
+    assert!(bytes < 8 << 20, "{bytes} bytes for two workers on the CPU");
+    let samples = samples(37, 64);
+    for (what, plan) in plans(&graph, &[8]) {
+        let output = plan.run(&[&samples], 1).expect("the run should succeed");
+        let peaks = |(frame, state): (&[f32], &FrameState)| {
+            let peak = frame.iter().fold(0.0, |peak: f32, x| peak.max(x.abs()));
+            let peak = if *state == FrameState::Live { peak } else { 0.0 };
+            [peak, peak, 2.0 * peak, 2.0 * peak]
+        };
+        let expected: Vec<f32> = samples.chunks(64).zip(output.states()).flat_map(peaks).collect();
+        assert_same_bits(output.dense("out").expect("it is there"), &expected, &what);
+        assert!(output.counts().live > 0 && output.counts().quiet > 0, "{what}: both kinds are there");
     }
 }
 

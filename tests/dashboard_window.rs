@@ -1,5 +1,6 @@
 //! The dashboard as a program: a picture without a display, a window under Xvfb, and what it cannot do.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use auricle::dashboard::{DashboardOptions, WindowOptions};
 use auricle::{Fault, FaultPlan};
 use x11rb::protocol::xproto::{ClientMessageEvent, ConnectionExt as _, EventMask};
 
+use crate::adapter::{adapter_names, skipped};
 use crate::dashboard::{LONG, on_cpu};
 
 fn auricle() -> Command {
@@ -21,9 +23,8 @@ pub(crate) fn png_size(bytes: &[u8]) -> (u32, u32) {
 
 #[test]
 fn a_picture_needs_no_display() {
-    if crate::adapter::adapter_names().is_empty() {
-        eprintln!("skipped: nothing here can draw");
-        return;
+    if adapter_names().is_empty() {
+        return skipped("nothing here can draw");
     }
     let folder = tempfile::tempdir().unwrap();
     let (picture, report) = (folder.path().join("d.png"), folder.path().join("d.json"));
@@ -89,23 +90,21 @@ impl Xvfb {
             let listed = Command::new("ldconfig").arg("-p").output();
             listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains(name))
         };
-        if !is_there || !libraries.iter().all(|name| has(name)) || crate::adapter::adapter_names().is_empty() {
-            eprintln!("skipped: a window needs Xvfb, {libraries:?} and a driver to draw with");
+        if !is_there || !libraries.iter().all(|name| has(name)) || adapter_names().is_empty() {
+            skipped(&format!("a window needs Xvfb, {libraries:?} and a driver to draw with"));
             return None;
         }
-        let display = format!(":{}", 200 + std::process::id() % 500);
-        let server = Command::new("Xvfb")
-            .args([&display, "-screen", "0", "1400x900x24", "-noreset", "-nolisten", "tcp"])
-            .stdout(Stdio::null())
+        // It takes a number that is free, and tells it when it is there.
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "1400x900x24", "-noreset", "-nolisten", "tcp"])
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .ok()?;
-        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{}", &display[1..]));
-        let begin = Instant::now();
-        while !socket.exists() && begin.elapsed() < LONG {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(Self { server, display })
+            .expect("Xvfb should start");
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut number).expect("Xvfb should tell");
+        assert!(!number.trim().is_empty(), "Xvfb has no display");
+        Some(Self { server, display: format!(":{}", number.trim()) })
     }
 }
 
@@ -167,8 +166,7 @@ fn a_real_window_survives_a_lost_device_and_another_size() {
     let Some(x) = Xvfb::start() else { return };
     let has_xdotool = Command::new("xdotool").arg("version").stdout(Stdio::null()).status().is_ok();
     if !has_xdotool {
-        eprintln!("skipped: without xdotool nobody can resize a window");
-        return;
+        return skipped("without xdotool nobody can resize a window");
     }
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -238,10 +236,19 @@ fn a_report_that_cannot_be_written_is_an_error() {
         report: Some("/nowhere/at-all.json".into()),
         ..WindowOptions::default()
     };
-    if crate::adapter::adapter_names().is_empty() {
-        eprintln!("skipped: nothing here can draw");
-        return;
+    if adapter_names().is_empty() {
+        return skipped("nothing here can draw");
     }
     let error = auricle::dashboard::picture(on_cpu(), &window).unwrap_err().to_string();
     assert!(error.contains("/nowhere/at-all.json"), "{error}");
+}
+
+#[test]
+fn a_wrong_address_is_said_as_it_is() {
+    let Some(x) = Xvfb::start() else { return };
+    let mut command = auricle();
+    command.args(["dashboard", "--connect", "https://example.org"]).env("DISPLAY", &x.display);
+    let output = command.env_remove("WAYLAND_DISPLAY").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("http is spoken") && !text.contains("cannot be shown"), "{text}");
 }

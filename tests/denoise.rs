@@ -1,17 +1,19 @@
 //! The denoiser through a plan: published networks against their reference runtime, alignment, pieces, channels, and
 //! signals that are no speech.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use auricle::stage::denoise::model::{Basis, Feature, Model, Window};
 use auricle::{
-    Denoise, DeviceKind, Engine, Error, Faulty, FrameShape, FrameState, Gate, Graph, Layout, Level, Precision, Quiet,
-    RunOutput, Threshold,
+    CustomKernel, Denoise, DeviceKind, Engine, Error, Faulty, FrameShape, FrameState, Gate, Graph, Layout, Level,
+    Precision, Quiet, RunOutput, Threshold,
 };
 
 use super::adapter::engines;
+use super::custom::wgsl;
 use super::denoise_models::{description, open_mask, signal, small_models, with_part, with_random_weights};
+use super::files::{shared, wav_samples};
 
 fn gate_off() -> Gate {
     Gate { threshold: Threshold::Off, ..Gate::default() }
@@ -50,23 +52,6 @@ fn snr_db(expected: &[f32], actual: &[f32]) -> f64 {
     10.0 * (signal / noise.max(1e-30)).log10()
 }
 
-pub(crate) fn shared() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    if !folder.join("golden").is_dir() {
-        eprintln!("SKIPPED: {} is not there", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
-pub(crate) fn wav(path: &Path) -> Vec<f32> {
-    let mut reader = hound::WavReader::open(path).expect("the file should be readable");
-    match reader.spec().sample_format {
-        hound::SampleFormat::Float => reader.samples::<f32>().map(Result::unwrap).collect(),
-        hound::SampleFormat::Int => reader.samples::<i16>().map(|x| f32::from(x.unwrap()) / 32768.0).collect(),
-    }
-}
-
 pub(crate) fn published(shared: &Path) -> [(&'static str, Arc<Model>); 2] {
     use auricle::import::{dtln, nsnet2};
     let models = shared.join("models");
@@ -82,8 +67,8 @@ fn published_networks_give_what_their_reference_runtime_gives() {
     let Some(shared) = shared() else { return };
     for (name, model) in published(&shared) {
         for recording in ["p232_005", "p232_170", "p257_011"] {
-            let noisy = wav(&shared.join(format!("data/speech/noisy/{recording}.wav")));
-            let golden = wav(&shared.join(format!("golden/{name}_{recording}.wav")));
+            let noisy = wav_samples(&shared.join(format!("data/speech/noisy/{recording}.wav")));
+            let golden = wav_samples(&shared.join(format!("golden/{name}_{recording}.wav")));
             for engine in engines() {
                 for (precision, least_db) in [(Precision::F32, 60.0), (Precision::F16, 40.0)] {
                     if engine.device().kind != DeviceKind::Cpu && recording != "p232_170" {
@@ -396,22 +381,8 @@ fn a_long_silence_makes_the_network_forget_and_a_short_one_does_not() {
 
 #[test]
 fn kernels_can_follow_a_denoiser_and_other_outputs_stay_in_step() {
-    use auricle::CustomKernel;
-    const DOUBLE: &str = "
-        struct Params { count: u32, frame_len: u32 }
-        @group(0) @binding(0) var<uniform> params: Params;
-        @group(0) @binding(1) var<storage, read> source: array<f32>;
-        @group(0) @binding(2) var<storage, read_write> result: array<f32>;
-        @compute @workgroup_size(64)
-        fn double(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
-                  @builtin(local_invocation_index) lane: u32) {
-            let frame = flat_workgroup(id, count);
-            if frame >= params.count { return; }
-            for (var i = lane; i < params.frame_len; i += 64u) {
-                result[frame * params.frame_len + i] = 2.0 * source[frame * params.frame_len + i];
-            }
-        }";
-    let double = CustomKernel::new(DOUBLE, |sources, result| {
+    let text = wgsl("", 1, "value = 2.0 * source_0[frame * params.frame_len + i];");
+    let double = CustomKernel::new(&text, |sources, result| {
         result.iter_mut().zip(sources[0]).for_each(|(to, from)| *to = 2.0 * from);
     });
     let model = Arc::new(open_mask(64, 32, Window::SqrtHannPeriodic));

@@ -3,17 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Folder, assert_done, assert_refused, auricle, float_bytes, run, text, wav};
+use crate::files::wav_samples;
 
 fn speech() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/noisy-speech.wav")
-}
-
-fn samples(path: &Path) -> Vec<f32> {
-    let mut reader = hound::WavReader::open(path).expect("the output should be readable");
-    match reader.spec().sample_format {
-        hound::SampleFormat::Float => reader.samples::<f32>().map(Result::unwrap).collect(),
-        hound::SampleFormat::Int => reader.samples::<i16>().map(|x| f32::from(x.unwrap()) / 32768.0).collect(),
-    }
 }
 
 fn report(bytes: &[u8]) -> serde_json::Value {
@@ -45,7 +38,7 @@ fn speech_is_denoised_without_being_asked() {
     let stages: Vec<&str> =
         report["stages"].as_array().unwrap().iter().map(|stage| stage["name"].as_str().unwrap()).collect();
     assert_eq!(stages.iter().filter(|name| **name == "denoise").count(), 1, "{stages:?}");
-    let (noisy, clean) = (samples(&speech()), samples(&clean));
+    let (noisy, clean) = (wav_samples(&speech()), wav_samples(&clean));
     assert_eq!(noisy.len(), clean.len(), "to the sample");
     // The recording begins with noise alone, and has noise between its sentences.
     let quietest = |samples: &[f32]| samples.chunks(1600).map(power).fold(f64::INFINITY, f64::min);
@@ -56,13 +49,13 @@ fn speech_is_denoised_without_being_asked() {
 #[test]
 fn every_precision_every_rate_and_every_channel() {
     let folder = Folder::new();
-    let speech = samples(&speech());
+    let speech = wav_samples(&speech());
     let speech = &speech[..32_000];
     let mono = folder.file("mono.wav", &wav(3, 32, 1, 16_000, &float_bytes(speech)));
     let cleaned = |input: &Path, more: &[&str]| {
         let output = folder.path("out.wav");
         assert_done(&run(input, &output, &[&["--denoise", "builtin", "--force"], more].concat()));
-        samples(&output)
+        wav_samples(&output)
     };
     let full = cleaned(&mono, &[]);
     for precision in ["f16", "int8"] {
@@ -97,7 +90,7 @@ fn files_of_hardly_any_samples_come_out_as_long() {
             let input = folder.file("short.wav", &wav(3, 32, 1, rate, &float_bytes(&vec![0.5; len])));
             let output = folder.path("out.wav");
             assert_done(&run(&input, &output, &["--denoise", "builtin", "--force"]));
-            assert_eq!(samples(&output).len(), len, "{len} samples at {rate} Hz");
+            assert_eq!(wav_samples(&output).len(), len, "{len} samples at {rate} Hz");
         }
     }
 }
@@ -131,4 +124,20 @@ fn help_names_the_denoisers_settings() {
     for needle in ["--denoise <builtin|off|FILE>", "--precision", "--strength", "--level", "--mask-floor"] {
         assert!(help.contains(needle), "{needle} in {help}");
     }
+}
+
+#[test]
+#[cfg(feature = "train")]
+fn training_a_denoiser_checks_its_options_before_it_begins() {
+    let refused = |options: &[&str], code, part: &str| {
+        let output =
+            auricle(["train", "denoiser", "--directory", "nowhere"]).args(options).output().expect("it starts");
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{options:?}: {message}");
+        assert!(message.contains(part), "{options:?}: {message}");
+    };
+    refused(&["--mask-floor", "3"], 2, "expected -200 to 0");
+    refused(&["--mask-floor", "nan"], 2, "expected -200 to 0");
+    refused(&["--learning-rate", "0"], 2, "expected 0.000000001 to 1");
+    refused(&["-o", "no/such/x.safetensors"], 1, "does not exist");
 }

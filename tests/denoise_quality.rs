@@ -8,7 +8,8 @@ use auricle::stage::denoise::model::Model;
 use auricle::{Denoise, Engine, FrameShape, Graph, Level, Precision};
 
 use super::adapter::engines;
-use super::denoise::{published, shared, wav};
+use super::denoise::published;
+use super::files::{shared, wav_samples};
 
 /// Noisy and clean recordings of the same words.
 fn pairs(shared: &Path) -> Vec<(Vec<f32>, Vec<f32>)> {
@@ -16,7 +17,7 @@ fn pairs(shared: &Path) -> Vec<(Vec<f32>, Vec<f32>)> {
         std::fs::read_dir(shared.join("data/speech/noisy")).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     let clean = |noisy: &PathBuf| shared.join("data/speech/clean").join(noisy.file_name().unwrap());
-    names.iter().map(|noisy| (wav(noisy), wav(&clean(noisy)))).collect()
+    names.iter().map(|noisy| (wav_samples(noisy), wav_samples(&clean(noisy)))).collect()
 }
 
 /// Mean SI-SDR in dB and STOI of what a denoiser makes of `pairs`, with everything multiplied by `gain` around it.

@@ -227,6 +227,15 @@ fn other_bad_input_is_refused_by_name() {
     assert_refused(&sides.eval(&[]), 1, &["--clean", "No such file"]);
 }
 
+/// As `auricle run` ends: the command was understood.
+#[test]
+fn a_device_that_is_not_there_ends_with_1() {
+    let sides = Sides::new();
+    sides.voice("a.wav");
+    assert_refused(&sides.eval(&["--device", "abacus"]), 1, &["abacus", "`cpu`"]);
+    assert_refused(&sides.eval(&["--denoise", "builtin", "--denoise", "builtin"]), 2, &["builtin", "twice"]);
+}
+
 #[test]
 fn arguments_that_are_not_understood_end_with_2() {
     let sides = Sides::new();

@@ -2,7 +2,7 @@
 
 use auricle::{Error, Faulty, FilterMode, FrameShape, Gate, Graph, Layout, PhiResolvent, RunOutput, Threshold};
 
-use crate::adapter::plans;
+use crate::adapter::{engines, plans};
 use crate::compare::assert_same_bits;
 use crate::gate::graph;
 use crate::signals::noise;
@@ -36,6 +36,23 @@ fn the_error_names_channel_frame_and_sample() {
                 assert!(named.iter().all(|part| message.contains(part)), "{message}");
                 assert!(message.contains("Faulty::Silence"), "names the mend: {message}");
             }
+        }
+    }
+}
+
+/// Of several faulty frames the first is named, whichever thread finds its own sooner.
+#[test]
+fn the_first_faulty_frame_is_named() {
+    let mut samples = noise(5000 * 64, 9);
+    for frame in [4900, 3210, 1777] {
+        samples[frame * 64 + 5] = f32::NAN;
+    }
+    let graph = filtered(FrameShape::real(64), FilterMode::Block, Faulty::Reject);
+    let plan = engines()[0].compile(&graph).expect("the graph should compile");
+    for _ in 0..50 {
+        match plan.run(&[&samples], 1) {
+            Err(Error::FaultyFrame { channel: 0, frame: 1777, sample }) => assert_eq!(sample, 1777 * 64 + 5),
+            other => panic!("expected the faulty frame 1777, got {other:?}"),
         }
     }
 }

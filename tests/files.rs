@@ -11,6 +11,8 @@ use auricle::{
 };
 use tempfile::TempDir;
 
+use crate::adapter::skipped;
+
 /// A folder that goes away with the test.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().expect("the temporary folder should be writable")
@@ -98,8 +100,37 @@ pub(crate) fn shared_data() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let folder = std::env::var_os("AURICLE_SHARED_DATA").map_or(folder, PathBuf::from);
     if !folder.is_dir() {
-        eprintln!("SKIPPED: no real recordings at {}", folder.display());
+        skipped(&format!("no real recordings at {}", folder.display()));
         return None;
     }
     Some(folder)
+}
+
+/// The folder around that one, with published networks and what their reference runtime gives; says so when that is not there.
+pub(crate) fn shared() -> Option<PathBuf> {
+    let folder = shared_data()?.join("..");
+    if !folder.join("golden").is_dir() {
+        skipped(&format!("no outputs of reference runtimes at {}", folder.display()));
+        return None;
+    }
+    Some(folder)
+}
+
+/// Little-endian bytes of samples.
+pub(crate) fn float_bytes(samples: &[f32]) -> Vec<u8> {
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+}
+
+/// And back.
+pub(crate) fn floats_of(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+/// The samples of a WAV file of floats or 16 bits, as somebody else reads them.
+pub(crate) fn wav_samples(path: &Path) -> Vec<f32> {
+    let mut reader = hound::WavReader::open(path).expect("the file should be readable");
+    match reader.spec().sample_format {
+        hound::SampleFormat::Float => reader.samples::<f32>().map(Result::unwrap).collect(),
+        hound::SampleFormat::Int => reader.samples::<i16>().map(|x| f32::from(x.unwrap()) / 32_768.0).collect(),
+    }
 }

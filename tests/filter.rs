@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use auricle::{Domain, FilterMode, FrameShape, GOLDEN_RATIO, Graph, PhiResolvent, Wavenumber};
+use auricle::{Domain, FilterMode, FilterOutput, FrameShape, GOLDEN_RATIO, Graph, PhiResolvent, Wavenumber};
 
 use crate::adapter::engines;
 use crate::compare::{FILTER_TOLERANCE, assert_close};
@@ -15,7 +15,7 @@ const BLOCK: PhiResolvent = PhiResolvent {
     wavenumber: Wavenumber::Cycles,
     mode: FilterMode::Block,
     measure: auricle::Measure::Nothing,
-    output: auricle::FilterOutput::Smoothed,
+    output: FilterOutput::Smoothed,
 };
 
 fn graph(shape: FrameShape, filter: PhiResolvent) -> Graph {
@@ -96,6 +96,32 @@ fn phi_from_a_millionth_to_a_million() {
     }
 }
 
+/// 1 - R is as small as phi then: as a difference it would have few digits left.
+#[test]
+fn the_damped_gradient_of_a_tiny_phi_keeps_its_digits() {
+    for shape in [FrameShape::real(64), FrameShape::complex(1024), FrameShape::block(Domain::Real, 16, 64)] {
+        for phi in [1e-12, 1e-9, 1e-6] {
+            let filter = PhiResolvent { phi, output: FilterOutput::DampedGradient, ..BLOCK };
+            let gradient = |column: f64, row: f64| {
+                let strength = phi * (column * column + row * row);
+                2.0 * (strength / (1.0 + strength)).powi(2)
+            };
+            let samples = noise(3 * shape.floats(), 24);
+            for engine in engines() {
+                let plan = engine.compile(&graph(shape, filter)).expect("the graph should compile");
+                let output = plan.run(&[&samples], 1).expect("the run should succeed");
+                let damped = output.dense("out").expect("the output is there").chunks(shape.floats());
+                for (frame, damped) in samples.chunks(shape.floats()).zip(damped) {
+                    let is_complex = shape.domain() == Domain::Complex;
+                    let right = oracle::filter(&oracle::complex(frame, is_complex), shape.columns(), gradient);
+                    let what = format!("{shape}, phi {phi} on {}", engine.device().name);
+                    assert_close(damped, &oracle::floats(&right, is_complex), FILTER_TOLERANCE, &what);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_loud_neighbour_costs_a_quiet_frame_no_accuracy() {
     for shape in one_dimension().chain(blocks().take(6)) {
@@ -154,6 +180,36 @@ fn a_filter_that_makes_no_sense_is_refused_by_name() {
             let filter = PhiResolvent { phi, ..BLOCK };
             let error = engine.compile(&graph(FrameShape::real(64), filter)).expect_err("no such phi").to_string();
             assert!(error.contains("`filter`") && error.contains("phi"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn frames_too_short_for_a_seamless_filter_are_refused_with_what_mends_it() {
+    let seamless = PhiResolvent { mode: FilterMode::Seamless, ..BLOCK };
+    let refusal = |len: usize, filter: PhiResolvent| {
+        let messages = engines().iter().map(|engine| {
+            let compiled = engine.compile(&graph(FrameShape::real(len), filter));
+            compiled.err().map(|error| error.to_string()).unwrap_or_default()
+        });
+        let messages: Vec<String> = messages.collect();
+        assert!(messages.iter().all(|message| *message == messages[0]), "every device says the same: {messages:?}");
+        messages[0].clone()
+    };
+    let gradient = PhiResolvent { output: FilterOutput::DampedGradient, ..seamless };
+    for len in LENGTHS {
+        assert_eq!(refusal(len, seamless), "", "frames of {len}, smoothed");
+        let message = refusal(len, gradient);
+        let expected = len < 512;
+        let mends = message.contains("longer frames or block mode") && !message.contains("smaller phi");
+        assert!(mends == expected && message.is_empty() != expected, "frames of {len}, gradient: {message}");
+        // The mends that there are for a phi that is too large.
+        for filter in [seamless, gradient].map(|filter| PhiResolvent { phi: 1e9, ..filter }) {
+            let message = refusal(len, filter);
+            let (is_gradient, is_longest) = (filter.output == FilterOutput::DampedGradient, len >= 1024);
+            assert!(message.contains("block mode"), "{message}");
+            assert_eq!(message.contains("a smaller phi"), !is_gradient || len >= 512, "{message}");
+            assert_eq!(message.contains("longer frames"), !is_longest, "{message}");
         }
     }
 }

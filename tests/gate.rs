@@ -104,11 +104,6 @@ fn the_threshold_is_strict_for_every_kind_of_value() {
 }
 
 #[test]
-fn minus_60_decibels_are_a_thousandth() {
-    assert_eq!(10_f64.powf(-60.0 / 20.0) as f32, 0.001, "rounded to the nearest f32");
-}
-
-#[test]
 fn a_frame_that_is_not_finite_is_faulty_whatever_its_bits() {
     let payload = f32::from_bits(0x7fc0_1234);
     let signalling = f32::from_bits(0x7f80_0001);

@@ -6,6 +6,7 @@ use auricle::import::{dtln, nsnet2};
 use auricle::stage::denoise::model::{Basis, Feature, Model, ModelError};
 use tempfile::TempDir;
 
+use crate::adapter::skipped;
 use crate::files::{folder, put, shared_data};
 use crate::signals::noise;
 
@@ -13,7 +14,7 @@ use crate::signals::noise;
 pub(crate) fn shared_models() -> Option<PathBuf> {
     let folder = shared_data()?.join("../models");
     if !folder.is_dir() {
-        eprintln!("SKIPPED: no published networks at {}", folder.display());
+        skipped(&format!("no published networks at {}", folder.display()));
         return None;
     }
     Some(folder)

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use auricle::{
-    DeviceChoice, Engine, EngineOptions, Error, FrameShape, Gate, Graph, IsolationOptions, MemoryTier, Qos,
-    StreamOptions, Topology,
+    DeviceChoice, Engine, EngineOptions, Error, FrameShape, Gate, Graph, IsolationOptions, MemoryTier, StreamOptions,
 };
+#[cfg(target_os = "linux")]
+use auricle::{Qos, Topology};
 
+#[cfg(target_os = "linux")]
+use crate::adapter::skipped;
 use crate::signals::noise;
 
 fn open(isolation: IsolationOptions) -> auricle::Result<Engine> {
@@ -27,6 +30,7 @@ fn nothing_is_asked_of_the_system_unless_set() {
     drop(stream);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn each_lane_stays_where_the_report_says() {
     let topology = Topology::of_this_machine();
@@ -34,8 +38,7 @@ fn each_lane_stays_where_the_report_says() {
     let report = engine.isolation().expect("the lanes start");
     if topology.cores() < 2 {
         assert!(report.threads.is_empty() && report.notes[0].contains("physical core"), "{report:?}");
-        eprintln!("skipped: one core, on which nothing can be isolated");
-        return;
+        return skipped("one core, on which nothing can be isolated");
     }
     assert_eq!(report.threads.len(), 5, "{report:?}");
     for thread in report.threads.iter().filter(|thread| thread.is_pinned) {
@@ -54,6 +57,7 @@ fn each_lane_stays_where_the_report_says() {
 }
 
 /// The processors that the calling thread may run on.
+#[cfg(target_os = "linux")]
 fn allowed_here() -> Vec<usize> {
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("this, too").trim();
@@ -99,6 +103,7 @@ fn rings_are_locked_or_touched_and_work_all_the_same() {
 }
 
 /// A system that locks little: what it refuses is touched instead, and the report says why.
+#[cfg(target_os = "linux")]
 #[test]
 fn what_the_system_does_not_lock_is_touched_and_said() {
     let engine = open(IsolationOptions { lock_memory: true, ..IsolationOptions::default() }).expect("it opens");
@@ -106,19 +111,16 @@ fn what_the_system_does_not_lock_is_touched_and_said() {
     let limit = std::fs::read_to_string("/proc/self/limits").expect("Linux tells");
     let limit = limit.lines().find(|line| line.starts_with("Max locked memory")).expect("this, too");
     let Some(bytes) = limit.split_whitespace().nth(3).and_then(|soft| soft.parse::<usize>().ok()) else {
-        eprintln!("skipped: the system locks without limit");
-        return;
+        return skipped("the system locks without limit");
     };
     let ring = bytes / (256 * 4) + 1;
     if ring > 1 << 20 {
-        eprintln!("skipped: the system locks more than a test should take");
-        return;
+        return skipped("the system locks more than a test should take");
     }
     let stream = engine.open_stream(&plan, StreamOptions { ring, ..StreamOptions::default() }).expect("a stream");
     let report = engine.isolation().expect("the lanes start");
     if report.memory.prefaulted_bytes == 0 {
-        eprintln!("skipped: this process may lock more than its limit says");
-        return;
+        return skipped("this process may lock more than its limit says");
     }
     assert_eq!(report.memory.tier, MemoryTier::Prefaulted);
     assert!(report.notes.iter().any(|note| note.contains("ulimit -l")), "{report:?}");

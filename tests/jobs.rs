@@ -1,27 +1,28 @@
-//! Jobs through the door that embedders come in by: what they give, in which order, and how they end.
+//! Jobs through the door that embedders come in by: what they give, and in which order.
 
 use std::future::Future as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::bounded;
 
 use auricle::{
     CustomKernel, Denoise, DeviceChoice, DeviceKind, Engine, EngineOptions, Error, Faulty, FilterMode, FrameShape,
     Gate, Graph, JobOptions, Measure, PerQos, PhiResolvent, PipelineCacheDir, Plan, Qos, RunOutput, ScheduleOptions,
-    ShutDown, Ticket,
+    Ticket,
 };
 
 use crate::adapter::{adapter_names, engines, open};
 use crate::compare::assert_same_bits;
+use crate::custom::wgsl;
 use crate::denoise_models::{open_mask, signal};
 use crate::signals::{bursts, noise};
 
-const MS: Duration = Duration::from_millis(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 /// Nobody waits so long on a machine that works.
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-fn job(qos: Qos, name: &'static str) -> JobOptions {
+pub(crate) fn job(qos: Qos, name: &'static str) -> JobOptions {
     JobOptions { qos, name: name.into(), ..JobOptions::default() }
 }
 
@@ -36,7 +37,7 @@ fn filtered(gate: Gate) -> Graph {
         .output("gated", "gate")
 }
 
-fn cpu(schedule: ScheduleOptions) -> Engine {
+pub(crate) fn cpu(schedule: ScheduleOptions) -> Engine {
     let options = EngineOptions {
         device: DeviceChoice::Cpu,
         threads: 2,
@@ -48,22 +49,9 @@ fn cpu(schedule: ScheduleOptions) -> Engine {
 }
 
 /// A plan whose twin runs `during` for each of its frames.
-fn slow(engine: &Engine, during: impl Fn() + Send + Sync + 'static) -> Plan {
-    const COPY: &str = "
-        struct Params { count: u32, frame_len: u32 }
-        @group(0) @binding(0) var<uniform> params: Params;
-        @group(0) @binding(1) var<storage, read> source: array<f32>;
-        @group(0) @binding(2) var<storage, read_write> result: array<f32>;
-        @compute @workgroup_size(64)
-        fn copy(@builtin(workgroup_id) id: vec3<u32>, @builtin(num_workgroups) count: vec3<u32>,
-                @builtin(local_invocation_index) lane: u32) {
-            let frame = flat_workgroup(id, count);
-            if frame >= params.count { return; }
-            for (var i = lane; i < params.frame_len; i += 64u) {
-                result[frame * params.frame_len + i] = source[frame * params.frame_len + i];
-            }
-        }";
-    let copy = CustomKernel::new(COPY, move |sources, result| {
+pub(crate) fn slow(engine: &Engine, during: impl Fn() + Send + Sync + 'static) -> Plan {
+    let text = wgsl("", 1, "value = source_0[frame * params.frame_len + i];");
+    let copy = CustomKernel::new(&text, move |sources, result| {
         during();
         result.copy_from_slice(sources[0]);
     });
@@ -71,7 +59,7 @@ fn slow(engine: &Engine, during: impl Fn() + Send + Sync + 'static) -> Plan {
     engine.compile(&graph).expect("the graph should compile")
 }
 
-fn frames(count: usize) -> Vec<Vec<f32>> {
+pub(crate) fn frames(count: usize) -> Vec<Vec<f32>> {
     vec![vec![0.5; 64 * count]]
 }
 
@@ -257,62 +245,6 @@ fn what_is_known_of_a_jobs_coherence_counts_from_the_start() {
 }
 
 #[test]
-fn a_job_expires_on_time_though_the_device_is_busy() {
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(1500 * MS));
-    let mut busy = engine.submit(&plan, frames(1), job(Qos::High, "busy")).expect("there should be room");
-    let late = JobOptions { deadline: Some(30 * MS), ..job(Qos::Default, "late") };
-    let start = Instant::now();
-    let error = engine.submit(&plan, frames(1), late).expect("there should be room").wait().unwrap_err();
-    assert!(start.elapsed() >= 30 * MS, "not before its time: {:?}", start.elapsed());
-    assert!(busy.try_result().is_none(), "nor when the device is free again: {:?}", start.elapsed());
-    assert!(matches!(&error, Error::Expired { job, after } if job == "late" && *after == 30 * MS), "{error}");
-    busy.wait().expect("it should be done");
-    let snapshot = engine.snapshot().expect("there should be one");
-    assert_eq!((snapshot.qos.default.expired, snapshot.qos.high.done), (1, 1));
-}
-
-#[test]
-fn a_job_expires_while_a_lane_works_on_it() {
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(1500 * MS));
-    let options = JobOptions { deadline: Some(20 * MS), ..job(Qos::High, "slow") };
-    let start = Instant::now();
-    let error = engine.submit(&plan, frames(1), options).expect("there should be room").wait().unwrap_err();
-    assert!(matches!(error, Error::Expired { .. }), "{error}");
-    assert!(start.elapsed() < 1400 * MS, "it did not wait for the device");
-    // The lane comes back.
-    let next = engine.submit(&plan, frames(1), job(Qos::High, "next")).expect("there should be room");
-    next.wait().expect("it should be done");
-}
-
-#[test]
-fn cancelled_jobs_are_answered_at_once_and_the_rest_of_them_is_not_done() {
-    let engine = cpu(ScheduleOptions { longest_piece: MS, ..ScheduleOptions::default() });
-    let done = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&done);
-    let plan = slow(&engine, move || {
-        *count.lock().unwrap() += 1;
-        std::thread::sleep(MS);
-    });
-    let running = engine.submit(&plan, frames(1000), job(Qos::Low, "running")).expect("there should be room");
-    let waiting = engine.submit(&plan, frames(1000), job(Qos::Low, "waiting")).expect("there should be room");
-    while *done.lock().unwrap() == 0 {
-        std::thread::sleep(MS);
-    }
-    assert!(waiting.cancel() && running.cancel());
-    assert!(!running.cancel(), "only once");
-    for ticket in [waiting, running] {
-        let error = ticket.wait().unwrap_err();
-        assert!(matches!(error, Error::Cancelled { .. }), "{error}");
-    }
-    let next = engine.submit(&plan, frames(1), job(Qos::Low, "next")).expect("there should be room");
-    next.wait().expect("the lane is free");
-    assert!(*done.lock().unwrap() < 1000, "of 2000 frames");
-    assert_eq!(engine.snapshot().expect("there should be one").qos.low.cancelled, 2);
-}
-
-#[test]
 fn tickets_can_be_asked_waited_for_and_awaited() {
     let engine = cpu(ScheduleOptions::default());
     let (go, gone) = bounded::<()>(1);
@@ -431,80 +363,6 @@ fn a_refused_job_is_let_go_where_it_may_do_anything() {
 }
 
 #[test]
-fn an_engine_can_be_shut_down_before_its_first_job_and_by_one() {
-    let engine = cpu(ScheduleOptions::default());
-    assert_eq!(engine.shutdown(ShutDown::Drain, LONG), 0);
-    assert!(matches!(engine.run_on_lane(Qos::High, "late", |_| ()), Err(Error::ShutDown { .. })));
-
-    let engine = cpu(ScheduleOptions::default());
-    let inside = engine.clone();
-    let job = engine.run_on_lane(Qos::High, "ends all", move |_| inside.shutdown(ShutDown::Drain, LONG));
-    let start = Instant::now();
-    assert!(matches!(job.expect("there should be room").wait(), Err(Error::ShutDown { .. })));
-    assert!(start.elapsed() < LONG / 2, "it should not wait for itself");
-}
-
-#[test]
-fn draining_does_what_is_there_and_aborting_does_not() {
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(MS));
-    let tickets: Vec<_> = (0..10).map(|_| engine.submit(&plan, frames(2), job(Qos::Default, "drained"))).collect();
-    assert_eq!(engine.shutdown(ShutDown::Drain, LONG), 0);
-    for ticket in tickets {
-        ticket.expect("there should be room").wait().expect("it should be done");
-    }
-    let error = engine.submit(&plan, frames(1), job(Qos::Default, "too late")).unwrap_err();
-    assert_eq!(error.to_string(), "job `too late` was given up: the engine shuts down");
-
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(MS));
-    let tickets: Vec<_> = (0..10).map(|_| engine.submit(&plan, frames(100), job(Qos::Default, "aborted"))).collect();
-    let start = Instant::now();
-    let given_up = engine.shutdown(ShutDown::Abort, LONG);
-    assert!(start.elapsed() < LONG / 10);
-    let errors = tickets.into_iter().map(|ticket| ticket.expect("there should be room").wait());
-    assert_eq!(errors.filter(|answer| matches!(answer, Err(Error::ShutDown { .. }))).count(), given_up);
-    assert!(given_up >= 8, "{given_up}");
-    assert_eq!(engine.shutdown(ShutDown::Abort, LONG), 0, "a second time does nothing");
-}
-
-#[test]
-fn a_drain_that_takes_too_long_gives_up_the_rest() {
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(5 * MS));
-    let ticket = engine.submit(&plan, frames(10_000), job(Qos::Low, "endless")).expect("there should be room");
-    let start = Instant::now();
-    assert_eq!(engine.shutdown(ShutDown::Drain, 50 * MS), 1);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert!(matches!(ticket.wait(), Err(Error::ShutDown { .. })));
-}
-
-#[test]
-fn dropping_an_engine_answers_what_is_open() {
-    let engine = cpu(ScheduleOptions::default());
-    let plan = slow(&engine, || std::thread::sleep(MS));
-    let ticket = engine.submit(&plan, frames(10_000), job(Qos::Low, "open")).expect("there should be room");
-    let clone = engine.clone();
-    drop(engine);
-    clone.run_on_lane(Qos::High, "goes on", |_| ()).expect("a clone keeps it open").wait().expect("done");
-    drop(clone);
-    assert!(matches!(ticket.wait(), Err(Error::ShutDown { .. })));
-
-    // The last clone may go on a lane of its own.
-    let engine = cpu(ScheduleOptions::default());
-    let (sender, wait) = bounded(1);
-    let inside = engine.clone();
-    let last = engine.run_on_lane(Qos::Default, "last", move |_| {
-        wait.recv().ok();
-        drop(inside);
-    });
-    drop(engine);
-    sender.send(()).expect("the job should wait");
-    let answer = last.expect("there should be room").wait_timeout(LONG).expect("it should not hang");
-    assert!(matches!(answer, Ok(()) | Err(Error::ShutDown { .. })));
-}
-
-#[test]
 fn what_does_not_fit_is_refused_at_once() {
     let engine = cpu(ScheduleOptions::default());
     let plan = slow(&engine, || {});
@@ -610,6 +468,22 @@ fn many_threads_at_once() {
         assert_eq!((done + cancelled, snapshot.unanswered()), (72, 0));
         assert!((1..=done).contains(&sum(|qos| qos.total.count)), "times are kept of what was done lately");
     }
+}
+
+/// Many threads of somebody else's pool may share one plan.
+#[test]
+fn a_plan_that_is_called_from_a_rayon_pool_answers() {
+    use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
+    let (tell, told) = bounded(1);
+    let work = move || {
+        let graph = Graph::new().input("in", FrameShape::real(64)).gate("gate", "in", Gate::default());
+        let plan = open(DeviceChoice::Cpu).compile(&graph.output("out", "gate")).unwrap();
+        let samples = noise(64 * 200, 3);
+        let live: u64 = (0..500).into_par_iter().map(|_| plan.run(&[&samples], 1).unwrap().counts().live).sum();
+        tell.send(live).unwrap();
+    };
+    std::thread::Builder::new().name("pool".to_owned()).spawn(work).unwrap();
+    assert_eq!(told.recv_timeout(LONG), Ok(500 * 200), "no call waits for another for ever");
 }
 
 #[test]

@@ -266,6 +266,8 @@ fn training_and_measuring_from_the_command_line() {
         .output()
         .expect("the program should start");
     assert_refused(&nowhere, 1, &["no/such/folder", "does not exist"]);
+    let onto_a_folder = auricle(["train", "policy", "--force", "--device", "cpu", "-o"]).arg(&training).output();
+    assert_refused(&onto_a_folder.expect("the program should start"), 1, &["training", "is a folder"]);
     assert_refused(&train(&["--jammer", "2"]), 2, &["jammers", "0 to 1", "2"]);
     assert_refused(&train(&["--bands", "100"]), 2, &["bands", "power of two"]);
 }

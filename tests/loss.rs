@@ -9,7 +9,7 @@ use auricle::{
 };
 
 use crate::adapter::{adapter_names, engines};
-use crate::compare::assert_same_bits;
+use crate::compare::{FILTER_TOLERANCE, assert_close, assert_same_bits};
 use crate::signals::noise;
 
 /// Nobody waits so long on a machine that works.
@@ -125,28 +125,36 @@ fn when_no_new_device_opens_the_cpu_goes_on() {
     let samples = noise(256 * 50, 2);
     let plan = engines()[0].compile(&filtered()).expect("it compiles");
     let expected = plan.run(&[&samples], 1).expect("it runs").dense("clean").expect("its output").to_vec();
-    let refused = FaultPlan::new().at(0, Fault::Lost).refuse_to_open(9);
-    // The new device fails too.
-    let twice = FaultPlan::new().at(0, Fault::Lost).at(1, Fault::Lost);
-    for faults in [refused, twice] {
-        let engine = open(DeviceChoice::Cpu, faults);
+    let exact: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
+    let adapter = adapter_names().first().map(|name| DeviceChoice::Named(name.clone()));
+    for device in std::iter::once(DeviceChoice::Cpu).chain(adapter) {
+        let check = |actual: &[f32], what: &str| match device {
+            DeviceChoice::Cpu => assert_same_bits(actual, &expected, what),
+            _ => assert_close(actual, &exact, FILTER_TOLERANCE, &format!("{what}, at first on {device:?}")),
+        };
+        let refused = FaultPlan::new().at(0, Fault::Lost).refuse_to_open(9);
+        // The new device fails too.
+        let twice = FaultPlan::new().at(0, Fault::Lost).at(1, Fault::Lost);
+        for faults in [refused, twice] {
+            let engine = open(device.clone(), faults);
+            let plan = engine.compile(&filtered()).expect("it compiles");
+            check(&job(&engine, &plan, &samples, Qos::High), "done all the same");
+            let (state, _, reason) = health(&engine);
+            assert_eq!(state, HealthState::Degraded, "{reason}");
+            assert!(reason.contains("`high` work goes on on the CPU"), "{reason}");
+            // The other levels have devices of their own, and these are well.
+            check(&job(&engine, &plan, &samples, Qos::Low), "another level");
+        }
+        // Device after device fails: in the end nothing is tried again.
+        let all = (0..100).fold(FaultPlan::new(), |faults, run| faults.at(run, Fault::Lost));
+        let engine = open(device.clone(), all);
         let plan = engine.compile(&filtered()).expect("it compiles");
-        assert_same_bits(&job(&engine, &plan, &samples, Qos::High), &expected, "done all the same");
-        let (state, _, reason) = health(&engine);
-        assert_eq!(state, HealthState::Degraded, "{reason}");
-        assert!(reason.contains("`high` work goes on on the CPU"), "{reason}");
-        // The other levels have devices of their own, and these are well.
-        assert_same_bits(&job(&engine, &plan, &samples, Qos::Low), &expected, "another level");
+        for qos in [Qos::High, Qos::Default, Qos::Low] {
+            check(&job(&engine, &plan, &samples, qos), "done on the CPU");
+        }
+        let run = plan.run(&[&samples], 1).expect("a run without a job, too");
+        check(run.dense("clean").expect("its output"), "a plain run");
     }
-    // Device after device fails: in the end nothing is tried again.
-    let all = (0..100).fold(FaultPlan::new(), |faults, run| faults.at(run, Fault::Lost));
-    let engine = open(DeviceChoice::Cpu, all);
-    let plan = engine.compile(&filtered()).expect("it compiles");
-    for qos in [Qos::High, Qos::Default, Qos::Low] {
-        assert_same_bits(&job(&engine, &plan, &samples, qos), &expected, "done on the CPU");
-    }
-    let run = plan.run(&[&samples], 1).expect("a run without a job, too");
-    assert_same_bits(run.dense("clean").expect("its output"), &expected, "a plain run");
 }
 
 #[test]

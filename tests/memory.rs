@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use auricle::stage::denoise::model::Model;
 use auricle::{
-    Denoise, DeviceChoice, Engine, EngineOptions, Error, FilterMode, FrameShape, Gate, Graph, MemorySnapshot,
-    PhiResolvent, PipelineCacheDir, PlanOptions, Qos, RunOutput, StreamOptions,
+    Denoise, DeviceChoice, Engine, EngineOptions, Error, FilterMode, FrameShape, Gate, GatePlacement, Graph,
+    MemorySnapshot, PhiResolvent, PipelineCacheDir, PlanOptions, Qos, RunOutput, StreamOptions,
 };
 
 use crate::adapter::{adapter_names, open};
@@ -39,6 +39,14 @@ fn denoised() -> Graph {
         .output("clean", "denoise")
 }
 
+fn gated() -> Graph {
+    Graph::new()
+        .input("in", FrameShape::real(1024))
+        .gate("gate", "in", Gate::default())
+        .filter("filter", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
+        .output("clean", "filter")
+}
+
 #[test]
 fn what_plans_take_is_counted_and_given_back() {
     assert!(open(DeviceChoice::Cpu).snapshot().expect("a snapshot").memory.is_none(), "the CPU's is the host's");
@@ -57,6 +65,19 @@ fn what_plans_take_is_counted_and_given_back() {
         let at_last = memory(&engine);
         assert_eq!(at_last.used_bytes, 0, "{name}: all of it");
         assert!(at_last.most_bytes > before, "{name}: {at_last:?}");
+    }
+}
+
+#[test]
+fn pieces_that_take_turns_take_one_set_of_buffers() {
+    for name in adapter_names() {
+        let engine = with_budget(name, None);
+        let bytes = |gate_on| {
+            let options = PlanOptions { buckets: vec![256], gate_on };
+            engine.compile_with(&gated(), &options).expect("it compiles").report().buffer_bytes
+        };
+        let (on_host, on_device) = (bytes(GatePlacement::Host), bytes(GatePlacement::Device));
+        assert!(3 * on_device < 2 * on_host, "{name}: {on_device} bytes of {on_host}");
     }
 }
 
@@ -232,12 +253,7 @@ fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
     for name in adapter_names() {
         let engine = with_budget(name, Some(40 << 20));
         let small = PlanOptions { buckets: vec![16, 256], ..PlanOptions::default() };
-        let gated = Graph::new()
-            .input("in", FrameShape::real(1024))
-            .gate("gate", "in", Gate::default())
-            .filter("filter", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
-            .output("clean", "filter");
-        let plan = engine.compile_with(&gated, &small).expect("it fits");
+        let plan = engine.compile_with(&gated(), &small).expect("it fits");
         let mut stream = engine.open_stream(&plan, StreamOptions::default()).expect("a stream");
         let (samples, mut pulled) = (noise(1024 * 20, 6), vec![0.0; 1024 * 20]);
         stream.push(&samples).expect("there is room");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use auricle::quality::baseline::{log_mmse, spectral_subtraction};
 use auricle::quality::{QualityError, log_spectral_distance_db, segmental_snr_db, si_sdr_db, stoi};
 
+use crate::adapter::skipped;
 use crate::files::{drain, open, shared_data};
 use crate::signals;
 
@@ -92,7 +93,7 @@ fn real_pairs() -> Option<(PathBuf, serde_json::Value)> {
     let shared = shared_data()?;
     let scores = std::fs::read_to_string(shared.join("../golden/scores.json"));
     let Ok(scores) = scores else {
-        eprintln!("SKIPPED: no scores beside {}", shared.display());
+        skipped(&format!("no scores beside {}", shared.display()));
         return None;
     };
     Some((shared.join("speech"), serde_json::from_str(&scores).unwrap()))
@@ -128,6 +129,19 @@ fn copies_and_silence_have_their_ends_of_the_scale() {
     assert!((stoi(&clean, &clean, 16_000).unwrap() - 1.0).abs() < 1e-9);
     assert!((stoi(&clean, &half, 16_000).unwrap() - 1.0).abs() < 1e-9);
     assert_eq!(stoi(&clean, &silence, 16_000).unwrap(), 0.0);
+}
+
+#[test]
+fn a_copy_scores_all_that_there_is_but_for_digital_silence() {
+    let loud = signals::noise(16_000, 6);
+    let score = |signal: &[f32]| segmental_snr_db(signal, signal, 16_000).unwrap();
+    assert_eq!(score(&loud), 35.0);
+    // A second of each, in frames of 30 ms.
+    let with_pause = [loud, vec![0.0; 16_000]].concat();
+    let begins = (0..=with_pause.len() - 480).step_by(120);
+    let (frames, silent) = (begins.clone().count(), begins.filter(|begin| *begin >= 16_000).count());
+    let expected = (35.0 * (frames - silent) as f64 - 10.0 * silent as f64) / frames as f64;
+    assert!((score(&with_pause) - expected).abs() < 1e-9, "{}, not {expected}", score(&with_pause));
 }
 
 type Measure = (&'static str, fn(&[f32], &[f32], u32) -> Result<f64, QualityError>);

@@ -2,8 +2,10 @@
 
 use auricle::{CustomKernel, Error, FrameShape, Graph};
 
-use crate::adapter::engines;
+use crate::adapter::{engines, plans};
+use crate::compare::assert_same_bits;
 use crate::custom::wgsl;
+use crate::signals::noise;
 
 /// What every device says about a kernel of `sources` sources.
 fn refusal(source: &str, sources: usize) -> String {
@@ -38,6 +40,23 @@ fn the_kernel_that_the_others_are_made_from_compiles() {
     let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine");
     for engine in engines() {
         engine.compile(&graph).expect("nothing is wrong with it");
+    }
+}
+
+/// What our own kernels call things is nobody else's business.
+#[test]
+fn a_kernel_may_use_the_names_of_ours() {
+    let names = "struct Unit { slot: u32 } struct HopStep { gain: f32 } const NO_SLOT: u32 = 4u; const RUN: f32 = 0.5;";
+    let body = "let unit = Unit(NO_SLOT); value = HopStep(RUN).gain * f32(unit.slot) * source_0[frame * 64u + i];";
+    let kernel = CustomKernel::new(&format!("{names}\n{}", wgsl("", 1, body)), |sources, result| {
+        result.iter_mut().zip(sources[0]).for_each(|(y, x)| *y = 2.0 * x);
+    });
+    let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine");
+    let samples = noise(64 * 5, 61);
+    let expected: Vec<f32> = samples.iter().map(|x| 2.0 * x).collect();
+    for (name, plan) in plans(&graph, &[4]) {
+        let output = plan.run(&[&samples], 1).expect("nothing is wrong with it");
+        assert_same_bits(output.dense("out").expect("it is there"), &expected, &name);
     }
 }
 

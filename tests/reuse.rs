@@ -1,16 +1,17 @@
 //! Results whose memory is used again: what an earlier run left there must never show.
 
 use auricle::{
-    DeviceChoice, Error, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, Measure, PhiResolvent, Quiet,
-    RunOutput,
+    DeviceChoice, FilterMode, FrameShape, FrameState, Gate, Graph, Layout, Measure, PhiResolvent, Quiet, RunOutput,
 };
 
-use crate::adapter::{engines, open};
-use crate::signals::noise;
+use crate::adapter::{engines, open, plans};
+use crate::batches::{block, dense, filtered};
+use crate::compare::assert_same_bits;
+use crate::signals::{bursts, noise};
 
 const LEN: usize = 64;
 
-/// Frames of noise, those in `quiet` below the gate's threshold, those in `faulty` with a NaN.
+/// Frames of noise, those that are `quiet` below the gate's threshold.
 fn signal(frames: usize, seed: u64, quiet: impl Fn(usize) -> bool) -> Vec<f32> {
     let mut samples = noise(frames * LEN, seed);
     for (index, frame) in samples.chunks_exact_mut(LEN).enumerate() {
@@ -72,22 +73,39 @@ fn a_used_result_equals_a_fresh_one_on_every_device() {
     }
 }
 
-/// One result serves graphs with frames of other lengths, too.
 #[test]
-fn a_result_moves_between_plans() {
-    let engine = open(DeviceChoice::Cpu);
-    let mut used = RunOutput::new(Layout::Dense);
-    for len in [256, 64, 1024, 64] {
-        let graph = Graph::new()
-            .input("in", FrameShape::real(len))
-            .gate("gate", "in", Gate::default())
-            .filter("filter", "gate", PhiResolvent { mode: FilterMode::Block, ..PhiResolvent::default() })
-            .output("out", "filter");
-        let plan = engine.compile(&graph).expect("the graph should compile");
-        let samples = signal(4096 / LEN, len as u64, |frame| (frame * LEN / len).is_multiple_of(2));
-        plan.run_into(&[&samples], 1, &mut used).expect("the run should succeed");
-        let fresh = plan.run(&[&samples], 1).expect("the run should succeed");
-        assert_eq!(bits(used.dense("out").unwrap()), bits(fresh.dense("out").unwrap()), "frames of {len}");
+fn a_result_serves_any_plan_after_any_other() {
+    let mut output = RunOutput::new(Layout::Dense);
+    let two = filtered(FrameShape::real(64), Gate::default(), PhiResolvent { measure: Measure::Coherence, ..block() })
+        .output("powers", "filter.powers");
+    let one = filtered(FrameShape::complex(256), Gate::default(), block());
+    let (two, one) = (plans(&two, &[16]), plans(&one, &[16]));
+    for ((name, two), (_, one)) in two.iter().zip(&one) {
+        for (plan, frames) in [(two, 3), (one, 50), (two, 700), (one, 1), (one, 900), (two, 0), (one, 5)] {
+            let floats = plan.inputs()[0].1.floats();
+            let samples = bursts(floats, frames, 15, |index| index % 2 == 0);
+            plan.run_into(&[&samples], 1, &mut output).expect("the run should succeed");
+            let fresh = dense(plan, &samples, 1);
+            assert_same_bits(output.dense("out").expect("it is there"), &fresh, &format!("{frames} frames on {name}"));
+        }
+        assert_eq!(output.dense("powers"), None, "an output of an earlier plan, on {name}");
+    }
+}
+
+#[test]
+fn what_a_loud_batch_leaves_behind_reaches_no_later_result() {
+    let loud: Vec<f32> = noise(64 * 100, 17).iter().map(|x| x * 1e30).collect();
+    for mode in [FilterMode::Block, FilterMode::Seamless] {
+        let graph = filtered(FrameShape::real(64), Gate::default(), PhiResolvent { mode, ..block() });
+        for ((name, used), (_, fresh)) in plans(&graph, &[8, 128]).iter().zip(plans(&graph, &[8, 128])) {
+            for (channels, frames) in [(1, 1), (1, 9), (3, 3), (1, 77)] {
+                let quiet = noise(64 * channels * frames, 18);
+                let expected = dense(&fresh, &quiet, channels);
+                dense(used, &loud, 1);
+                let what = format!("{channels} x {frames}, {mode:?} on {name}");
+                assert_same_bits(&dense(used, &quiet, channels), &expected, &what);
+            }
+        }
     }
 }
 
@@ -109,40 +127,6 @@ fn layouts_and_threads_agree() {
         }
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "every way gives the same frames");
-}
-
-/// Of several faulty frames the first is named, whichever thread finds its own sooner.
-#[test]
-fn the_first_faulty_frame_is_named() {
-    let mut samples = signal(5000, 9, |_| false);
-    for frame in [4900, 3210, 1777] {
-        samples[frame * LEN + 5] = f32::NAN;
-    }
-    let engine = open(DeviceChoice::Cpu);
-    let plan = engine.compile(&graph(Quiet::Zero)).expect("the graph should compile");
-    for _ in 0..50 {
-        match plan.run(&[&samples], 1) {
-            Err(Error::FaultyFrame { channel: 0, frame: 1777, sample }) => assert_eq!(sample, 1777 * 64 + 5),
-            other => panic!("expected the faulty frame 1777, got {other:?}"),
-        }
-    }
-}
-
-/// Many threads of somebody else's pool may share one plan.
-#[test]
-fn a_plan_that_is_called_from_a_rayon_pool_answers() {
-    use rayon::prelude::{IntoParallelIterator as _, ParallelIterator as _};
-    let (done_in, done) = std::sync::mpsc::sync_channel(1);
-    let work = move || {
-        let graph = Graph::new().input("in", FrameShape::real(64)).gate("gate", "in", Gate::default());
-        let plan = open(DeviceChoice::Cpu).compile(&graph.output("out", "gate")).unwrap();
-        let samples = noise(64 * 200, 3);
-        let live: u64 = (0..500).into_par_iter().map(|_| plan.run(&[&samples], 1).unwrap().counts().live).sum();
-        done_in.send(live).unwrap();
-    };
-    std::thread::Builder::new().spawn(work).unwrap();
-    let live = done.recv_timeout(std::time::Duration::from_secs(60));
-    assert_eq!(live, Ok(500 * 200), "no call waits for another for ever");
 }
 
 #[test]

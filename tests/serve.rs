@@ -1,151 +1,20 @@
 //! The HTTP service, through its sockets: what it answers, what it refuses, and how it ends.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use auricle::serve::{ConnectionLimits, ServeOptions, Server, Service, Token};
-use auricle::{DeviceChoice, Engine, EngineOptions, Fault, FaultPlan, HealthState, PerQos, Qos, ScheduleOptions};
+use auricle::{EngineOptions, Fault, FaultPlan, HealthState, PerQos, Qos, ScheduleOptions};
 use serde_json::Value;
-use tokio::sync::oneshot;
-use tokio_tungstenite::tungstenite::{self, WebSocket, client::IntoClientRequest as _};
+use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 
-use crate::signals::noise;
+use crate::adapter::skipped;
+use crate::files::{float_bytes, floats_of};
+use crate::server::{LONG, agent, answer, assert_problem, engine, filtered, plain, start};
+use crate::signals::{noise, random};
 
-/// Nobody waits so long on a machine that works.
-const LONG: Duration = Duration::from_secs(60);
 const SECRET: &str = "a-secret-that-nobody-guesses";
-
-/// A server that runs until it is dropped.
-pub(crate) struct Running {
-    pub(crate) address: SocketAddr,
-    pub(crate) engine: Engine,
-    pub(crate) service: Service,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<std::thread::JoinHandle<usize>>,
-}
-
-pub(crate) fn engine(options: EngineOptions) -> Engine {
-    Engine::open(&EngineOptions { device: DeviceChoice::Cpu, threads: 2, ..options }).unwrap()
-}
-
-pub(crate) fn start(engine: Engine, options: ServeOptions, limits: ConnectionLimits) -> Running {
-    let service = Service::new(engine.clone(), options).unwrap();
-    let served = service.clone();
-    let (stop, stopped) = oneshot::channel();
-    let (tell, told) = crossbeam::channel::bounded(1);
-    let run = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(async {
-            let server = Server::bind("127.0.0.1:0".parse().unwrap(), &served, limits).await.unwrap();
-            tell.send(server.address().unwrap()).unwrap();
-            server.run(async { drop(stopped.await) }).await.unwrap()
-        })
-    };
-    let thread = std::thread::Builder::new().name("test.server".to_owned()).spawn(run).unwrap();
-    let address = told.recv_timeout(LONG).expect("the server should start");
-    Running { address, engine, service, stop: Some(stop), thread: Some(thread) }
-}
-
-pub(crate) fn plain() -> Running {
-    start(engine(EngineOptions::default()), ServeOptions::default(), ConnectionLimits::default())
-}
-
-impl Running {
-    /// Tells it to end.
-    pub(crate) fn tell(&mut self) {
-        drop(self.stop.take());
-    }
-
-    /// Ends it; returns how many connections did not end by themselves.
-    pub(crate) fn stop(&mut self) -> usize {
-        self.tell();
-        self.thread.take().map_or(0, |thread| thread.join().expect("the server should end well"))
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
-    }
-
-    pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        answer(agent().get(self.url(path)).call())
-    }
-
-    fn post(&self, path: &str, body: &[u8]) -> (u16, Vec<u8>, Option<String>) {
-        let mut response = agent().post(self.url(path)).send(body).unwrap();
-        let notice = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
-        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
-        (response.status().as_u16(), body, notice)
-    }
-
-    /// Sends bytes as they are, and reads what comes back until the other side closes, or nothing comes for a while.
-    fn raw(&self, bytes: &[u8], patience: Duration) -> (String, Duration) {
-        let mut connection = TcpStream::connect(self.address).unwrap();
-        connection.set_read_timeout(Some(patience)).unwrap();
-        let start = Instant::now();
-        // It may refuse before it has read all.
-        connection.write_all(bytes).ok();
-        let mut back = Vec::new();
-        connection.read_to_end(&mut back).ok();
-        (String::from_utf8_lossy(&back).into_owned(), start.elapsed())
-    }
-
-    pub(crate) fn socket(&self, query: &str) -> WebSocket<TcpStream> {
-        let connection = TcpStream::connect(self.address).unwrap();
-        connection.set_read_timeout(Some(LONG)).unwrap();
-        let url = format!("ws://{}/v1/stream?{query}", self.address);
-        let (socket, _) = tungstenite::client(url, connection).expect("the stream should open");
-        socket
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(LONG)).build().into()
-}
-
-fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
-    let mut response = response.unwrap();
-    let text = response.body_mut().read_to_string().unwrap();
-    (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
-}
-
-pub(crate) fn bytes(samples: &[f32]) -> Vec<u8> {
-    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
-}
-
-pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect()
-}
-
-fn assert_problem((status, problem): &(u16, Value), expected: u16, code: &str) {
-    assert_eq!((*status, problem["code"].as_str()), (expected, Some(code)), "{problem}");
-    assert_eq!(problem["status"], expected, "{problem}");
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
-}
-
-/// What the same samples give through the crate.
-pub(crate) fn filtered(samples: &[f32], channels: usize) -> Vec<f32> {
-    let graph = auricle::Graph::new()
-        .input("in", auricle::FrameShape::real(1024))
-        .gate("gate", "in", auricle::Gate { hold: 2, ..auricle::Gate::default() })
-        .filter("filter", "gate", auricle::PhiResolvent { mode: auricle::FilterMode::Seamless, ..Default::default() })
-        .output("clean", "filter");
-    let times = samples.len() / channels;
-    let whole = times.div_ceil(1024) * 1024;
-    let mut planar = vec![0.0; whole * channels];
-    for (index, sample) in samples.iter().enumerate() {
-        planar[(index % channels) * whole + index / channels] = *sample;
-    }
-    let output = engine(EngineOptions::default()).compile(&graph).unwrap().run(&[&planar], channels).unwrap();
-    let clean = output.dense("clean").unwrap();
-    (0..samples.len()).map(|index| clean[(index % channels) * whole + index / channels]).collect()
-}
 
 #[test]
 fn hints_follow_what_the_engine_suggests() {
@@ -166,9 +35,15 @@ fn hints_follow_what_the_engine_suggests() {
     assert_eq!(hint["entropy_qos"], Qos::from_entropy(Some(0.95)).name(), "{hint}");
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(2500) {
-        assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=low", &bytes(&noise(1024, 1))).0, 200);
+        assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=low", &float_bytes(&noise(1024, 1))).0, 200);
     }
+    // A window may end between two questions.
+    let own = || server.engine.suggest_batch(Qos::Low, Duration::from_millis(20)).unwrap().suggested_batch;
+    let before = own();
     let (_, hint) = server.get("/gpu/hints?qos=low&target_latency_ms=20");
+    let after = own();
+    assert!(hint["suggested_batch"] == before || hint["suggested_batch"] == after, "{before}, {hint}, {after}");
+    assert_ne!(hint["bound_by"], "no_jobs", "{hint}");
     assert!(hint["p95_latency_ms"].as_f64().unwrap() > 0.0 && hint["qps"].as_f64().unwrap() > 1.0, "{hint}");
     assert!(hint["avg_latency_ms"].as_f64() <= hint["p95_latency_ms"].as_f64(), "{hint}");
 }
@@ -192,7 +67,7 @@ fn what_makes_no_sense_is_refused_by_name() {
     ] {
         assert_problem(&server.get(path), status, code);
     }
-    let samples = bytes(&noise(2048, 3));
+    let samples = float_bytes(&noise(2048, 3));
     for (query, status, code) in [
         ("format=f99", 400, "bad-setting"),
         ("format=f32&gate=loud", 400, "bad-setting"),
@@ -212,9 +87,9 @@ fn what_makes_no_sense_is_refused_by_name() {
     }
     let mut faulty = noise(2048, 3);
     faulty[1500] = f32::NAN;
-    let (got, body, _) = server.post("/v1/clean?format=f32&denoise=off", &bytes(&faulty));
+    let (got, body, _) = server.post("/v1/clean?format=f32&denoise=off", &float_bytes(&faulty));
     assert_problem(&(got, serde_json::from_slice(&body).unwrap()), 422, "faulty-samples");
-    let (got, body, _) = server.post("/v1/clean?format=f32&denoise=off&faulty=silence", &bytes(&faulty));
+    let (got, body, _) = server.post("/v1/clean?format=f32&denoise=off&faulty=silence", &float_bytes(&faulty));
     assert!(got == 200 && body.len() == 4 * 2048, "{got}, {} bytes", body.len());
 }
 
@@ -223,8 +98,8 @@ fn what_is_posted_comes_back_as_the_crate_cleans_it() {
     let server = plain();
     for (samples, channels) in [(noise(5000, 1), 1), (noise(3000, 2), 2), (noise(1, 3), 1), (Vec::new(), 1)] {
         let query = format!("/v1/clean?format=f32&channels={channels}&denoise=off");
-        let (status, body, _) = server.post(&query, &bytes(&samples));
-        assert_eq!((status, floats(&body)), (200, filtered(&samples, channels)), "{channels} channels");
+        let (status, body, _) = server.post(&query, &float_bytes(&samples));
+        assert_eq!((status, floats_of(&body)), (200, filtered(&samples, channels)), "{channels} channels");
     }
     // A WAV file, with the denoiser that fits it. That it is what `auricle run` writes, `cli_serve` tests.
     let wav = std::fs::read("assets/noisy-speech.wav").unwrap();
@@ -233,7 +108,7 @@ fn what_is_posted_comes_back_as_the_crate_cleans_it() {
     assert_eq!(&body[..4], b"RIFF");
     assert_ne!(body, wav);
     // Raw samples of unknown rate are not denoised, and the answer says so.
-    let response = agent().post(server.url("/v1/clean?format=f32")).send(&bytes(&noise(100, 1))[..]).unwrap();
+    let response = agent().post(server.url("/v1/clean?format=f32")).send(&float_bytes(&noise(100, 1))[..]).unwrap();
     let notice = response.headers().get("auricle-notice").expect("a notice").to_str().unwrap();
     assert!(notice.contains("not denoised") && notice.contains("sample rate"), "{notice}");
 }
@@ -251,7 +126,7 @@ fn what_is_long_is_cleaned_while_it_comes() {
         let connection = TcpStream::connect(server.address).unwrap();
         connection.set_read_timeout(Some(LONG)).unwrap();
         let mut sender = connection.try_clone().unwrap();
-        let body = bytes(&samples);
+        let body = float_bytes(&samples);
         let send = move || {
             sender.write_all(head.as_bytes()).unwrap();
             for piece in body.chunks(50_001) {
@@ -265,7 +140,7 @@ fn what_is_long_is_cleaned_while_it_comes() {
         let mut back = Vec::new();
         (&connection).read_to_end(&mut back).unwrap();
         sending.join().unwrap();
-        let clean = floats(&unchunked(&back));
+        let clean = floats_of(&unchunked(&back));
         assert_eq!(clean.len(), samples.len());
         assert!(clean == filtered(&samples, channels), "{channels} channels: other samples than in one piece");
     }
@@ -275,7 +150,7 @@ fn what_is_long_is_cleaned_while_it_comes() {
 #[test]
 fn the_longest_job_is_a_job() {
     let server = plain();
-    let samples = bytes(&noise(1 << 20, 7));
+    let samples = float_bytes(&noise(1 << 20, 7));
     assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=low", &samples).1.len(), samples.len());
     // A live stream of as many samples is many batches, each of which counts as a job.
     assert_eq!(server.engine.snapshot().unwrap().qos.low.done, 1, "it went through a live stream");
@@ -291,7 +166,7 @@ fn an_answer_that_breaks_off_says_so() {
         let connection = TcpStream::connect(server.address).unwrap();
         connection.set_read_timeout(Some(LONG)).unwrap();
         let mut sender = connection.try_clone().unwrap();
-        let body = bytes(&samples);
+        let body = float_bytes(&samples);
         let head = format!(
             "POST /v1/clean?format=f32&denoise=off HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
             body.len()
@@ -471,13 +346,7 @@ fn whoever_is_slow_is_let_go() {
 #[test]
 fn rubbish_is_survived() {
     let server = plain();
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut next = random(1);
     let begins: [&[u8]; 8] = [
         b"",
         b"GET /gpu/hints?",
@@ -490,8 +359,8 @@ fn rubbish_is_survived() {
     ];
     for case in 0..600_usize {
         let mut bytes = begins[case % begins.len()].to_vec();
-        let length = usize::try_from(random() % 200).unwrap();
-        bytes.extend((0..length).map(|_| u8::try_from(random() % 256).unwrap()));
+        let length = usize::try_from(next() % 200).unwrap();
+        bytes.extend((0..length).map(|_| u8::try_from(next() % 256).unwrap()));
         if case % 3 == 0 {
             bytes.extend(b"\r\n\r\n");
         }
@@ -500,7 +369,8 @@ fn rubbish_is_survived() {
         connection.shutdown(std::net::Shutdown::Write).ok();
         connection.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let mut back = Vec::new();
-        connection.read_to_end(&mut back).ok();
+        let end = connection.read_to_end(&mut back).map_err(|error| error.kind());
+        assert_ne!(end.err(), Some(std::io::ErrorKind::WouldBlock), "case {case} hangs");
         let back = String::from_utf8_lossy(&back);
         assert!(!back.starts_with("HTTP/1.1 5"), "case {case}: {back}");
     }
@@ -513,21 +383,32 @@ fn a_full_queue_says_when_to_come_back() {
     let engine = engine(EngineOptions { schedule, ..EngineOptions::default() });
     let server = start(engine.clone(), ServeOptions::default(), ConnectionLimits::default());
     let path = "/v1/clean?format=f32&denoise=off&qos=low";
-    assert_eq!(server.post(path, &bytes(&noise(1024, 1))).0, 200);
+    assert_eq!(server.post(path, &float_bytes(&noise(1024, 1))).0, 200);
     // The only lane of the level is busy, and one more job waits.
     let lane = engine.possession(Qos::Low).unwrap();
     let waiting = engine.run_on_lane(Qos::Low, "waits", |_| ()).unwrap();
-    let (status, body, retry_after) = server.post(path, &bytes(&noise(1024, 1)));
+    let (status, body, retry_after) = server.post(path, &float_bytes(&noise(1024, 1)));
     assert_problem(&(status, serde_json::from_slice(&body).unwrap()), 429, "queue-full");
     assert!(retry_after.is_some_and(|seconds| seconds.parse::<u32>().unwrap() >= 1));
     drop(lane);
     waiting.wait().unwrap();
-    assert_eq!(server.post(path, &bytes(&noise(1024, 1))).0, 200);
+    assert_eq!(server.post(path, &float_bytes(&noise(1024, 1))).0, 200);
     let options = ServeOptions { most_requests: 0, most_streams: 0, ..ServeOptions::default() };
     let server = start(engine, options, ConnectionLimits::default());
-    let (status, body, retry_after) = server.post(path, &bytes(&noise(1024, 1)));
+    let (status, body, retry_after) = server.post(path, &float_bytes(&noise(1024, 1)));
     assert_problem(&(status, serde_json::from_slice(&body).unwrap()), 429, "busy");
     assert_eq!(retry_after.as_deref(), Some("1"));
+}
+
+/// Who drains a service before it stops the server is still told how it is.
+#[test]
+fn a_drained_service_goes_on_answering() {
+    let server = plain();
+    server.service.drain();
+    for _ in 0..20 {
+        assert_eq!(server.get("/readyz").0, 503);
+        assert_eq!(server.get("/livez").0, 200);
+    }
 }
 
 #[test]
@@ -538,7 +419,7 @@ fn a_service_without_a_device_is_not_ready_and_stays_so() {
     assert_eq!(server.get("/readyz"), (200, serde_json::json!({ "status": "ready", "reason": null })));
     let path = "/v1/clean?format=f32&denoise=off";
     for _ in 0..3 {
-        let (status, body, _) = server.post(path, &bytes(&noise(1024, 1)));
+        let (status, body, _) = server.post(path, &float_bytes(&noise(1024, 1)));
         assert_problem(&(status, serde_json::from_slice(&body).unwrap()), 503, "device-lost");
         assert_problem(&server.get("/readyz"), 503, "device-lost");
         assert_eq!(server.get("/livez").0, 200, "it lives all the same");
@@ -551,7 +432,7 @@ fn a_service_without_a_device_is_not_ready_and_stays_so() {
 #[test]
 fn metrics_have_units_and_count_what_was_done() {
     let server = plain();
-    assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=high", &bytes(&noise(4096, 1))).0, 200);
+    assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=high", &float_bytes(&noise(4096, 1))).0, 200);
     assert_eq!(server.get("/nobody/asks/for/this").0, 404);
     let text = server.get("/metrics").1.as_str().unwrap().to_owned();
     for line in [
@@ -614,11 +495,10 @@ fn the_page_shows_live_figures_in_a_browser() {
     let browsers = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
     let found = browsers.iter().find(|name| std::process::Command::new(name).arg("--version").output().is_ok());
     let Some(browser) = found else {
-        eprintln!("skipped: there is no Chromium here to look at the page with");
-        return;
+        return skipped("there is no Chromium here to look at the page with");
     };
     let server = plain();
-    assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=high", &bytes(&noise(4096, 1))).0, 200);
+    assert_eq!(server.post("/v1/clean?format=f32&denoise=off&qos=high", &float_bytes(&noise(4096, 1))).0, 200);
     let profile = tempfile::tempdir().unwrap();
     let output = std::process::Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom"])
@@ -629,5 +509,19 @@ fn the_page_shows_live_figures_in_a_browser() {
     let page = String::from_utf8_lossy(&output.stdout);
     for expected in ["good on cpu (native)", "<td>high 0</td>", "4 frames in 1 batches, 4 of them live", "no jobs"] {
         assert!(page.contains(expected), "`{expected}` is missing in:\n{page}");
+    }
+}
+
+#[test]
+fn numbers_that_nobody_can_keep_are_refused() {
+    let many = ServeOptions { most_requests: 257, ..ServeOptions::default() };
+    let error = Service::new(engine(EngineOptions::default()), many).unwrap_err().to_string();
+    assert!(error.contains("257") && error.contains("256"), "{error}");
+    let service = Service::new(engine(EngineOptions::default()), ServeOptions::default()).unwrap();
+    let runtime = auricle::serve::runtime().unwrap();
+    for most_connections in [0, usize::MAX] {
+        let limits = ConnectionLimits { most_connections, ..ConnectionLimits::default() };
+        let bound = runtime.block_on(Server::bind("127.0.0.1:0".parse().unwrap(), &service, limits));
+        assert!(matches!(bound, Err(auricle::Error::Setting { .. })), "{most_connections}");
     }
 }

@@ -3,10 +3,13 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use auricle::EngineOptions;
+use auricle::serve::{ConnectionLimits, ServeOptions};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
-use crate::serve::{bytes, filtered, floats, plain};
+use crate::files::{float_bytes, floats_of};
+use crate::server::{engine, filtered, plain, start};
 use crate::signals::noise;
 
 /// What the service says next in words, and the samples that came before it.
@@ -14,7 +17,7 @@ fn next_text(socket: &mut WebSocket<TcpStream>, samples: &mut Vec<f32>) -> Value
     loop {
         match socket.read().expect("the stream should go on") {
             Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Binary(bytes) => samples.extend(floats(&bytes)),
+            Message::Binary(bytes) => samples.extend(floats_of(&bytes)),
             _ => {}
         }
     }
@@ -30,7 +33,7 @@ fn a_websocket_gives_back_what_it_was_given_clean_and_complete() {
         let ready = next_text(&mut socket, &mut clean);
         assert_eq!((&ready["type"], &ready["channels"], &ready["qos"]), (&"ready".into(), &2.into(), &"high".into()));
         for piece in samples.chunks(1234) {
-            socket.send(Message::Binary(bytes(piece).into())).unwrap();
+            socket.send(Message::Binary(float_bytes(piece).into())).unwrap();
         }
         socket.send(Message::text("{\"type\": \"counters\"}")).unwrap();
         assert_eq!(next_text(&mut socket, &mut clean)["type"], "counters");
@@ -64,14 +67,14 @@ fn what_a_websocket_does_not_understand_it_says_and_goes_on() {
         (Message::text("{\"type\": \"dance\"}"), "bad-control"),
         (Message::text("{\"type\": \"qos\", \"qos\": \"urgent\"}"), "unknown-qos"),
         (Message::Binary(vec![0; 9].into()), "bad-message"),
-        (Message::Binary(bytes(&faulty).into()), "faulty-samples"),
+        (Message::Binary(float_bytes(&faulty).into()), "faulty-samples"),
     ] {
         socket.send(message).unwrap();
         let error = next_text(&mut socket, &mut clean);
         assert_eq!((&error["type"], &error["code"]), (&"error".into(), &code.into()), "{error}");
     }
     let samples = noise(2 * 3000, 9);
-    socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+    socket.send(Message::Binary(float_bytes(&samples).into())).unwrap();
     socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
     assert_eq!(next_text(&mut socket, &mut clean)["type"], "finished");
     assert!(clean == filtered(&samples, 2), "what was refused has left traces");
@@ -105,16 +108,16 @@ fn a_paused_websocket_resumes_and_ends() {
         next_text(&mut socket, &mut clean);
         socket.send(Message::text("{\"type\": \"pause\"}")).unwrap();
         assert_eq!(next_text(&mut socket, &mut clean)["type"], "paused");
-        socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+        socket.send(Message::Binary(float_bytes(&samples).into())).unwrap();
         if resumes {
             // More than has room: it says how much it took.
             for _ in 0..3 {
-                socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+                socket.send(Message::Binary(float_bytes(&samples).into())).unwrap();
             }
             let full = next_text(&mut socket, &mut clean);
             assert_eq!((&full["type"], &full["code"]), (&"error".into(), &"paused".into()), "{full}");
             // Nothing that comes later, and be it one sample, gets into the place of what was refused.
-            socket.send(Message::Binary(bytes(&[0.5]).into())).unwrap();
+            socket.send(Message::Binary(float_bytes(&[0.5]).into())).unwrap();
             let last = loop {
                 let text = next_text(&mut socket, &mut clean);
                 if text["detail"].as_str().is_some_and(|detail| detail.ends_with("of 1 floats were taken")) {
@@ -142,7 +145,7 @@ fn a_websocket_that_reads_late_gets_everything() {
     let mut socket = server.socket("denoise=off");
     let samples = noise(500_000, 12);
     for piece in samples.chunks(25_000) {
-        socket.send(Message::Binary(bytes(piece).into())).unwrap();
+        socket.send(Message::Binary(float_bytes(piece).into())).unwrap();
     }
     socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
     let done = || server.engine.snapshot().unwrap().streams.is_empty();
@@ -161,17 +164,6 @@ fn a_websocket_that_reads_late_gets_everything() {
     assert!(clean == filtered(&samples, 1), "{} of 500,000 samples", clean.len());
 }
 
-/// Who drains a service before it stops the server is still told how it is.
-#[test]
-fn a_drained_service_goes_on_answering() {
-    let server = plain();
-    server.service.drain();
-    for _ in 0..20 {
-        assert_eq!(server.get("/readyz").0, 503);
-        assert_eq!(server.get("/livez").0, 200);
-    }
-}
-
 #[test]
 fn a_service_that_stops_gives_back_what_it_has() {
     let mut server = plain();
@@ -179,7 +171,7 @@ fn a_service_that_stops_gives_back_what_it_has() {
     let mut clean = Vec::new();
     next_text(&mut socket, &mut clean);
     let samples = noise(10_000, 4);
-    socket.send(Message::Binary(bytes(&samples).into())).unwrap();
+    socket.send(Message::Binary(float_bytes(&samples).into())).unwrap();
     // It has taken them once it has answered what came after them.
     socket.send(Message::text("{\"type\": \"counters\"}")).unwrap();
     assert_eq!(next_text(&mut socket, &mut clean)["pushed"], 10_000);
@@ -191,4 +183,17 @@ fn a_service_that_stops_gives_back_what_it_has() {
     drop(socket);
     assert_eq!(server.stop(), 0, "nothing should have been given up");
     assert!(TcpStream::connect(server.address).is_err(), "nobody listens any more");
+}
+
+#[test]
+fn whoever_says_nothing_is_told_why_it_is_let_go() {
+    let options = ServeOptions { longest_silence: Duration::from_secs(1), ..ServeOptions::default() };
+    let server = start(engine(EngineOptions::default()), options, ConnectionLimits::default());
+    let mut socket = server.socket("denoise=off");
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut clean = Vec::new();
+    assert_eq!(next_text(&mut socket, &mut clean)["type"], "ready");
+    assert_eq!(next_text(&mut socket, &mut clean)["code"], "gone");
+    assert_eq!(next_text(&mut socket, &mut clean)["type"], "finished");
+    assert!(matches!(socket.read(), Ok(Message::Close(Some(frame))) if u16::from(frame.code) == 1008));
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use auricle::format::{Container, FileError, SampleFormat, SignalSpec, Template};
 use auricle::stage::sink::{Output, Sink, SinkOptions};
@@ -14,7 +15,7 @@ fn template() -> Template {
     Template::new(SignalSpec::raw(SampleFormat::F32, Some(16_000.0), 1))
 }
 
-fn create(path: &std::path::Path) -> Result<Sink, FileError> {
+fn create(path: &Path) -> Result<Sink, FileError> {
     Sink::create(path, &template(), &SinkOptions::default())
 }
 
@@ -119,8 +120,10 @@ fn links_lead_to_the_file_that_is_replaced() {
     assert!(matches!(create(&dangling), Err(FileError::OutputExists { .. })), "so does a broken one");
     let fresh = folder.path().join("fresh.f32");
     create(&fresh).unwrap().finish().unwrap();
-    let mode = fs::metadata(&fresh).unwrap().permissions().mode();
-    assert_ne!(mode & 0o777, 0o600, "a new file follows the umask, as others do");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    let other = folder.path().join("other");
+    fs::write(&other, "").unwrap();
+    assert_eq!(mode(&fresh), mode(&other), "a new file follows the umask, as others do");
 }
 
 #[test]

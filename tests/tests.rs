@@ -9,6 +9,10 @@
     reason = "a test may stop at a surprise; Clippy's own exception leaves out what tests share"
 )]
 
+/// Counts what is in use, for those who look for leaks.
+#[global_allocator]
+static HEAP: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
+
 /// Picks the test adapters, and compiles graphs for all of them.
 mod adapter;
 
@@ -37,12 +41,13 @@ mod extremes;
 mod soak;
 
 /// Doors that take bytes from outside, given any bytes.
+#[cfg(feature = "serve")]
 mod fuzzing;
 
 /// Frames that are not finite.
 mod faulty;
 
-/// Batches of every size: buckets, layouts, memory that is used again.
+/// Batches of every size: buckets, layouts, the same bits again.
 mod batches;
 
 /// The phi-resolvent filter, frame by frame.
@@ -83,8 +88,11 @@ mod denoise;
 #[cfg(feature = "cli")]
 mod denoise_quality;
 
-/// Jobs of every level: answers, order, ends.
+/// Jobs of every level: answers, order.
 mod jobs;
+
+/// Jobs that expire, are cancelled, or are given up.
+mod jobs_ends;
 
 /// How large the next batch should be.
 mod hints;
@@ -96,6 +104,10 @@ mod dashboard;
 /// The dashboard as a program: pictures, a real window, mistakes.
 #[cfg(all(feature = "dashboard", feature = "cli"))]
 mod dashboard_window;
+
+/// A server for tests of the HTTP service.
+#[cfg(feature = "serve")]
+mod server;
 
 /// The HTTP service.
 #[cfg(feature = "serve")]
@@ -109,8 +121,11 @@ mod serve_stream;
 #[cfg(all(feature = "serve", feature = "cli"))]
 mod cli_serve;
 
-/// Live streams: what comes out, what is counted, how they end.
+/// Live streams: what comes out, what is counted.
 mod streams;
+
+/// How they end, and what they leave to others.
+mod streams_ends;
 
 /// Devices that fail, and what goes on all the same.
 mod loss;
@@ -137,7 +152,7 @@ mod compile;
 #[cfg(feature = "cli")]
 mod locate;
 
-/// Files for the tests of formats.
+/// Files to read, files to write, and recordings that do not come with the sources.
 mod files;
 
 /// WAV files.
@@ -160,6 +175,7 @@ mod resample;
 
 /// Model files.
 mod model;
+
 /// The measures, against published implementations; the baselines.
 mod quality;
 
@@ -182,6 +198,7 @@ mod denoise_cli;
 /// `auricle eval`.
 #[cfg(feature = "cli")]
 mod eval;
+
 /// `auricle model`.
 #[cfg(feature = "cli")]
 mod model_cli;

@@ -22,7 +22,7 @@ import time
 import urllib.parse
 
 FRAME = 1024
-# The service takes so many samples as one job.
+# The service takes so many frames as one job.
 MOST_FRAMES = 1024
 
 
@@ -37,6 +37,10 @@ def arguments():
     parser.add_argument("--disturb", nargs=2, type=float, metavar=("FROM", "TO"), help="seconds between which others come")
     parser.add_argument("--csv", help="a file for one line a second")
     return parser.parse_args()
+
+
+class Refused(Exception):
+    """What the service does not do, and why."""
 
 
 class Service:
@@ -67,7 +71,7 @@ class Service:
         status, _, body = self.ask("GET", "/gpu/hints?" + query)
         answer = json.loads(body)
         if status != 200:
-            sys.exit(f"{answer['code']}: {answer['detail']}")
+            raise Refused(f"{answer['code']}: {answer['detail']}")
         return answer
 
     def clean(self, samples, qos, denoise):
@@ -79,7 +83,7 @@ class Service:
                 return body
             if status != 429:
                 problem = json.loads(body)
-                sys.exit(f"{problem['code']}: {problem['detail']}")
+                raise Refused(f"{problem['code']}: {problem['detail']}")
             time.sleep(float(headers["Retry-After"]))
 
 
@@ -95,11 +99,22 @@ def disturb(given, stop):
     """Urgent work of somebody else's: 512 frames at a time, one after the other."""
     service, samples = Service(given), signal(512)
     while not stop.is_set():
-        service.clean(samples, "high", given.denoise)
+        try:
+            service.clean(samples, "high", given.denoise)
+        except Refused as refused:
+            print(f"the others are refused: {refused}", file=sys.stderr)
+            stop.set()
+            return
 
 
 def main():
-    given = arguments()
+    try:
+        run(arguments())
+    except Refused as refused:
+        sys.exit(str(refused))
+
+
+def run(given):
     service, stop, others = Service(given), threading.Event(), []
     log = csv.writer(open(given.csv, "w", newline="")) if given.csv else None
     if log:

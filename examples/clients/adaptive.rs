@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut answer = agent.get(format!("{url}/gpu/hints?qos=default&target_latency_ms=50")).call()?;
         let hint: Value = answer.body_mut().read_json()?;
         let Some(suggested) = hint["suggested_batch"].as_u64() else {
-            return Err(format!("{}: {}", hint["code"], hint["detail"]).into());
+            return Err(format!("{}: {}", text(&hint["code"]), text(&hint["detail"])).into());
         };
         let batch = usize::try_from(suggested)?.min(MOST_FRAMES);
         let path = format!("{url}/v1/clean?format=f32&sample_rate=16000&denoise=off");
@@ -51,9 +51,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let passed = shown.elapsed().as_secs_f64();
         if passed >= 1.0 {
             let (rate, at) = (frames as f64 / passed, start.elapsed().as_secs_f64());
-            println!("{at:5.1} s  {batch:5} frames  {rate:9.0} frames/s  {}: {}", hint["action"], hint["reason"]);
+            let (action, reason) = (text(&hint["action"]), text(&hint["reason"]));
+            println!("{at:5.1} s  {batch:5} frames  {rate:9.0} frames/s  {action}: {reason}");
             (shown, frames) = (Instant::now(), 0);
         }
     }
     Ok(())
+}
+
+/// Without the quotes that JSON has.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
 }

@@ -1,5 +1,5 @@
 // frame_windows: cuts the samples of every channel into windows, one for each hop.
-// Included source goes first: rows.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     FrameParams
 //          channels   for each slot: the channel, whose place in `history` it is

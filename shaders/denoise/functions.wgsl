@@ -1,6 +1,6 @@
 // Functions of one number, the same on every device: WGSL's own are allowed errors that a recurrent state would carry
-// on. The CPU twin uses the same formulas. Shared source: no bindings, no entry point. Included by spectrum.wgsl,
-// dense.wgsl, dense_int8.wgsl, lstm.wgsl and gru.wgsl.
+// on. The CPU twin has the same polynomials for tanh, and a logarithm of its own. Shared source: no bindings, no entry
+// point. Included by spectrum.wgsl, dense.wgsl, dense_int8.wgsl, lstm.wgsl and gru.wgsl.
 
 // The rational approximation of Eigen (`ptanh_float`) and of ONNX Runtime's MLAS, whose coefficients these are: an odd
 // polynomial of degree 13 over an even one of degree 6. The clamp is where it reaches 1 in 32 bits. Its error is at

@@ -1,6 +1,6 @@
 // gru: the recurrent part of a gated recurrent unit. What the input gives to the gates comes from dense.wgsl.
-// Included source goes first: rows.wgsl, functions.wgsl, recurrent.wgsl; the latter says what goes in and out, what a
-// workgroup does, and what the floor is. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl, functions.wgsl, recurrent.wgsl; the latter says what goes in
+// and out, what a workgroup does, and what the floor is. Owner: src/stage/denoise.
 //
 // Gates are reset, update, new; `gates` has the input's biases in it, `tables` the recurrent ones. Of a channel, h is
 // kept.

@@ -1,5 +1,5 @@
 // layer_norm: (x - mean) / sqrt(variance + epsilon) * gain + bias over each row, times the channel's factors.
-// Included source goes first: rows.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     NormParams
 //          sources    for each row `len` numbers, source_stride apart

@@ -1,6 +1,6 @@
 // lstm: the recurrent part of a long short-term memory. What the input gives to the gates comes from dense.wgsl.
-// Included source goes first: rows.wgsl, functions.wgsl, recurrent.wgsl; the latter says what goes in and out, what a
-// workgroup does, and what the floor is. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl, functions.wgsl, recurrent.wgsl; the latter says what goes in
+// and out, what a workgroup does, and what the floor is. Owner: src/stage/denoise.
 //
 // Gates are input, forget, cell, output; `gates` has their biases in it. Of a channel, h and c are kept.
 

@@ -1,5 +1,5 @@
 // mask_spectrum: multiplies each bin by its mask, and transforms back to a window.
-// Included source goes first: complex.wgsl, rows.wgsl, transform.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, complex.wgsl, rows.wgsl, transform.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     MaskParams
 //          masks      for each row WINDOW_LEN / 2 + 1 numbers from 0 to 1, mask_stride apart

@@ -1,5 +1,5 @@
 // mask_features: multiplies what a learned basis made of each window by its mask.
-// Included source goes first: rows.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     MaskFeaturesParams
 //          masks      for each row `size` numbers from 0 to 1, `stride` apart

@@ -1,6 +1,6 @@
 // overlap_add: adds the windows that overlap, and gives the samples that no later window reaches. keep_ends: keeps for
 // the next call what it needs of the windows and of the samples.
-// Included source goes first: rows.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     OverlapParams
 //          channels   for each slot: the channel, whose place in `tails` and `history` it is

@@ -1,5 +1,5 @@
 // quantise: a row of numbers as integers from -127 to 127, four in a word, and the scale that gives them back.
-// Included source goes first: rows.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, rows.wgsl. Owner: src/stage/denoise.
 //
 // Inputs   params     QuantiseParams
 //          sources    for each row `len` numbers, stride apart

@@ -216,7 +216,8 @@ fn walk(lane: u32, first_slot: u32) {
     }
 }
 
-// Advances one unit of all slots by a hop.
+// Advances one unit of all slots by a hop. Written out, since an array that is indexed by a loop's variable would go to
+// memory instead of registers.
 fn advance_unit(slot: u32, hop: u32, unit: u32) {
     let quads = groups();
     var sums: array<Gates, 16>;

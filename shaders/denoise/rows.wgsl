@@ -18,8 +18,3 @@ struct HopStep {
 const RUN: u32 = 1u;
 // The recurrent state is set to zeros first.
 const RESET: u32 = 2u;
-
-// Workgroups beyond one dimension's limit go to y; this is the flat index of the one that runs.
-fn flat_workgroup(id: vec3<u32>, count: vec3<u32>) -> u32 {
-    return id.x + id.y * count.x;
-}

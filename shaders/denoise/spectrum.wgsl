@@ -1,5 +1,6 @@
 // spectrum: transforms each window, and makes the features that the first layer sees.
-// Included source goes first: complex.wgsl, rows.wgsl, functions.wgsl, transform.wgsl. Owner: src/stage/denoise.
+// Included source goes first: dispatch.wgsl, complex.wgsl, rows.wgsl, functions.wgsl, transform.wgsl.
+// Owner: src/stage/denoise.
 //
 // Inputs   params     SpectrumParams
 //          windows    for each row: WINDOW_LEN samples, window_stride apart

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::device::DeviceArgument;
+use crate::Qos;
 use crate::dashboard::{self, DashboardOptions, Denoiser, Settings, Sound, Theme, WindowOptions};
 use crate::stage::denoise::model::Model;
 use crate::stage::gate::Threshold;
-use crate::{DeviceChoice, Qos};
 
 const DETAILS: &str = "\
 With INPUT, each recording becomes a live stream, played over and over at the speed that it was made at. With --demo, the
@@ -39,7 +40,7 @@ pub(super) struct DashboardArguments {
     demo: bool,
 
     /// Show the engine of an `auricle serve` instead of one of its own.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "device")]
     connect: Option<String>,
 
     /// A file with the token that the service wants.
@@ -58,9 +59,8 @@ pub(super) struct DashboardArguments {
     #[arg(long, value_enum, default_value_t = ThemeArgument::Dark)]
     theme: ThemeArgument,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME", conflicts_with = "connect")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// The level of service of the recordings.
     #[arg(long, default_value = "default", value_name = "high|default|low", conflicts_with = "connect")]
@@ -80,7 +80,7 @@ pub(super) struct DashboardArguments {
     #[arg(long, default_value = "builtin", value_name = "builtin|off|FILE", conflicts_with = "connect")]
     denoise: String,
 
-    /// Background jobs at the lowest level: the percentage of its time in which a client of them is at work. 25 with --demo.
+    /// Percent of the time in which a client of background jobs is at work, at the lowest level; 25 with --demo.
     #[arg(long, value_name = "PERCENT", conflicts_with = "connect")]
     background: Option<f32>,
 
@@ -117,10 +117,6 @@ pub(super) struct DashboardConfig {
 
 impl DashboardConfig {
     pub(super) fn new(arguments: &DashboardArguments) -> Result<Self> {
-        let device: DeviceChoice = match arguments.device.parse() {
-            Ok(device) => device,
-            Err(never) => match never {},
-        };
         let qos: Qos = arguments.qos.parse().context("--qos")?;
         let mut options = if arguments.demo { DashboardOptions::demo() } else { DashboardOptions::default() };
         for input in &arguments.inputs {
@@ -136,7 +132,7 @@ impl DashboardConfig {
             options.background.low = percent / 100.0;
         }
         options.settings = settings(arguments)?;
-        options.engine.device = device;
+        options.engine.device = arguments.device.choice.clone();
         options.connect.clone_from(&arguments.connect);
         let read =
             |file: &PathBuf| std::fs::read_to_string(file).with_context(|| format!("--token-file {}", file.display()));

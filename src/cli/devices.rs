@@ -2,12 +2,14 @@
 
 use anyhow::Result;
 
+use super::print;
 use crate::{DeviceInfo, DeviceKind, Devices, PerQos};
 
 #[derive(serde::Serialize)]
 struct Listing {
     devices: Vec<ListedDevice>,
     auto: String,
+    auto_backend: String,
     why: &'static str,
 }
 
@@ -15,40 +17,47 @@ struct Listing {
 struct ListedDevice {
     #[serde(flatten)]
     info: DeviceInfo,
+    /// Whether `auto` takes it; its name may be that of another, too.
+    #[serde(skip)]
+    is_auto: bool,
     limits: serde_json::Map<String, serde_json::Value>,
     /// Which levels the driver gives a priority; none for the CPU.
     hardware_priorities: Option<PerQos<bool>>,
 }
 
-#[expect(clippy::print_stdout, reason = "the list is what was asked for")]
 pub(super) fn devices(json: bool) -> Result<()> {
     let listing = listing()?;
-    if json {
-        println!("{}", serde_json::to_string_pretty(&listing)?);
-        return Ok(());
+    print(&if json { serde_json::to_string_pretty(&listing)? } else { listing.text() })
+}
+
+impl Listing {
+    fn text(&self) -> String {
+        let mut lines: Vec<String> = self.devices.iter().flat_map(ListedDevice::lines).collect();
+        lines.push(format!("\n`auto` takes {}: {}", self.auto, self.why));
+        lines.join("\n")
     }
-    for device in &listing.devices {
-        let ListedDevice { info, limits, hardware_priorities } = device;
+}
+
+impl ListedDevice {
+    fn lines(&self) -> Vec<String> {
+        let Self { info, is_auto, limits, hardware_priorities } = self;
         let kind = match info.kind {
             DeviceKind::Cpu => "CPU",
             DeviceKind::Gpu => "GPU",
             DeviceKind::SoftwareGpu => "GPU in software, for tests",
         };
-        let mark = if info.name == listing.auto { "*" } else { " " };
-        println!("{mark} {}  ({kind})", info.name);
-        println!("    {}: {}", info.backend, info.driver);
+        let mark = if *is_auto { "*" } else { " " };
+        let mut lines =
+            vec![format!("{mark} {}  ({kind})", info.name), format!("    {}: {}", info.backend, info.driver)];
         if !info.features.is_empty() {
-            println!("    offers {}", info.features.join(", "));
+            lines.push(format!("    offers {}", info.features.join(", ")));
         }
-        for (limit, amount) in limits {
-            println!("    {limit}: {amount}");
-        }
-        if let Some(granted) = hardware_priorities {
-            println!("    hardware priorities: {}", priorities(granted));
-        }
+        lines.extend(limits.iter().map(|(limit, amount)| format!("    {limit}: {amount}")));
+        lines.extend(
+            hardware_priorities.as_ref().map(|granted| format!("    hardware priorities: {}", priorities(granted))),
+        );
+        lines
     }
-    println!("\n`auto` takes {}: {}", listing.auto, listing.why);
-    Ok(())
 }
 
 fn priorities(granted: &PerQos<bool>) -> String {
@@ -70,10 +79,12 @@ fn listing() -> Result<Listing> {
         let limits = devices.limits(info).unwrap_or_default();
         limits.into_iter().map(|(name, amount)| (name.to_owned(), amount.into())).collect()
     };
-    let listed = |info: DeviceInfo| {
+    // It takes the first of those that are alike.
+    let taken = all.iter().position(|info| *info == auto);
+    let listed = |(index, info): (usize, DeviceInfo)| {
         let hardware_priorities = devices.hardware_priorities(&info);
-        ListedDevice { limits: limits(&info), hardware_priorities, info }
+        ListedDevice { is_auto: taken == Some(index), limits: limits(&info), hardware_priorities, info }
     };
-    let devices = all.into_iter().map(listed).collect();
-    Ok(Listing { devices, auto: auto.name, why })
+    let devices = all.into_iter().enumerate().map(listed).collect();
+    Ok(Listing { devices, auto: auto.name, auto_backend: auto.backend, why })
 }

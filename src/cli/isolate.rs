@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use indicatif::ProgressBar;
 
+use super::print;
+use super::times::percentile;
 use crate::{
     DeviceChoice, Engine, EngineOptions, FrameShape, Gate, Graph, HostBuffer, IsolationOptions, IsolationReport,
     MemoryTier, Qos, StreamOptions, Topology,
@@ -62,9 +64,9 @@ struct HandOver {
 pub(super) fn isolate(arguments: &IsolateArguments) -> Result<()> {
     let findings = find(arguments)?;
     if arguments.json {
-        return super::print(&serde_json::to_string_pretty(&findings)?);
+        return print(&serde_json::to_string_pretty(&findings)?);
     }
-    super::print(&text(&findings))
+    print(&text(&findings))
 }
 
 /// Jobs in a turn of one engine.
@@ -107,11 +109,8 @@ fn find(arguments: &IsolateArguments) -> Result<Findings> {
 
 impl HandOver {
     fn of(mut times: Vec<Duration>) -> Self {
-        times.sort_unstable();
-        let at = |of_hundred: usize| {
-            let index = (times.len() * of_hundred).div_ceil(100).clamp(1, times.len()) - 1;
-            times[index].as_secs_f64() * 1e6
-        };
+        let mut at =
+            |of_hundred| percentile(&mut times, of_hundred).map_or(0.0, |time: Duration| time.as_secs_f64() * 1e6);
         Self { p50_us: at(50), p99_us: at(99), max_us: at(100) }
     }
 }

@@ -5,12 +5,12 @@
 
 mod bench;
 
-mod config;
-
 #[cfg(feature = "dashboard")]
 mod dashboard;
 
 mod denoise;
+
+mod device;
 
 mod devices;
 
@@ -22,12 +22,12 @@ mod model;
 
 mod progress;
 
-mod report;
-
 mod run;
 
 #[cfg(feature = "serve")]
 mod serve;
+
+mod times;
 
 mod train;
 
@@ -41,7 +41,7 @@ Examples:
   auricle run noisy.wav -o clean.wav                 clean a recording, with the defaults
   auricle run noisy.wav -o clean.wav --picture p.png and draw it before and after
   auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
-  arecord -f FLOAT_LE -r 16000 | auricle run - --format f32 --sample-rate 16000 -o clean.wav
+  arecord -q -f FLOAT_LE -r 16000 -d 60 | auricle run - -o clean.wav
   auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
   auricle eval policy builtin                        how well delays between two receivers come out
   auricle dashboard --demo                           a window on an engine at work
@@ -65,7 +65,7 @@ struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Clean a recording or a stream.
-    Run(Box<config::RunArguments>),
+    Run(Box<run::RunArguments>),
     /// Measure how good cleaned recordings are, against clean ones and beside two baselines; or delays (`eval policy`).
     Eval(Box<eval::EvalArguments>),
     /// Measure how fast this machine is, and how well it keeps urgent jobs on time.
@@ -102,53 +102,56 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_log();
-    let result = match arguments.command {
-        Command::Run(arguments) => match config::RunConfig::new(&arguments) {
-            Ok(config) => run::run(&config),
-            Err(error) => return complain(&error, 2),
-        },
-        Command::Eval(arguments) => match &arguments.what {
-            Some(eval::EvalCommand::Policy(arguments)) => eval::policy::policy(arguments),
-            None => match eval::EvalConfig::new(&arguments) {
-                Ok(config) => eval::eval(&config),
-                Err(error) => return complain(&error, 2),
-            },
-        },
-        Command::Bench(command) => bench::bench(&command),
-        Command::Devices { json } => devices::devices(json),
-        #[cfg(feature = "dashboard")]
-        Command::Dashboard(arguments) => match dashboard::DashboardConfig::new(&arguments) {
-            Ok(config) => dashboard::dashboard(config),
-            Err(error) => return complain(&error, 2),
-        },
-        #[cfg(feature = "serve")]
-        Command::Serve(arguments) => match serve::ServeConfig::new(&arguments) {
-            Ok(config) => serve::serve(config),
-            Err(error) => return complain(&error, 2),
-        },
-        Command::Isolate(arguments) => isolate::isolate(&arguments),
-        Command::Train(command) => train::train(&command),
-        Command::Model(command) => model::model(&command),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut std::io::stdout());
-            Ok(())
-        }
-    };
-    match result {
+    match arguments.command.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => complain(&error, if error.is::<Misuse>() { 2 } else { 1 }),
+        Err(error) => complain(&error),
     }
 }
 
-/// An option that cannot be, found where it is used.
+impl Command {
+    fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Run(arguments) => run::run(&understood(run::RunConfig::new(&arguments))?),
+            Self::Eval(arguments) => match &arguments.what {
+                Some(eval::EvalCommand::Policy(arguments)) => eval::policy::policy(arguments),
+                None => eval::eval(&understood(eval::EvalConfig::new(&arguments))?),
+            },
+            Self::Bench(command) => bench::bench(&command),
+            Self::Devices { json } => devices::devices(json),
+            #[cfg(feature = "dashboard")]
+            Self::Dashboard(arguments) => {
+                dashboard::dashboard(understood(dashboard::DashboardConfig::new(&arguments))?)
+            }
+            #[cfg(feature = "serve")]
+            Self::Serve(arguments) => serve::serve(understood(serve::ServeConfig::new(&arguments))?),
+            Self::Isolate(arguments) => isolate::isolate(&arguments),
+            Self::Train(command) => train::train(&command),
+            Self::Model(command) => model::model(&command),
+            Self::Completions { shell } => completions(shell),
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "auricle", &mut script);
+    print(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// A value that an option cannot have; exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Misuse(String);
 
+/// What keeps a configuration from being made is in the options.
+fn understood<T>(config: anyhow::Result<T>) -> anyhow::Result<T> {
+    config.map_err(|error| Misuse(format!("{error:#}")).into())
+}
+
 #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
-fn complain(error: &anyhow::Error, code: u8) -> ExitCode {
+fn complain(error: &anyhow::Error) -> ExitCode {
     eprintln!("auricle: {error:#}");
-    ExitCode::from(code)
+    ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
 }
 
 /// Prints what was asked for. A reader that has seen enough, as `head` has, is no failure.

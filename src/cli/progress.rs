@@ -91,7 +91,7 @@ impl Interrupt {
             // It may be gone already, or the folder with it.
             drop(std::fs::remove_file(file));
         }
-        eprintln!("auricle: interrupted while waiting for a file or a pipe; nothing was written");
+        eprintln!("auricle: interrupted while waiting for a file or a pipe; no file was written");
         std::process::exit(1);
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::device::DeviceArgument;
 use crate::serve::{ConnectionLimits, ServeOptions, Server, Service, Token};
 use crate::stage::denoise::model::Model;
-use crate::{DeviceChoice, Engine, EngineOptions, ShutDown};
+use crate::{Engine, EngineOptions, ShutDown};
 
 const DETAILS: &str = "\
 What it offers (openapi.json has it all):
@@ -48,9 +49,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Workers on the CPU; one for each core unless set.
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
@@ -64,7 +64,7 @@ pub(super) struct ServeArguments {
     #[arg(long, default_value_t = 1024, value_name = "N", help_heading = "Limits")]
     queue: usize,
 
-    /// A request's body, in MiB.
+    /// Largest body of a request, in MiB.
     #[arg(long, default_value_t = 1024, value_name = "MIB", help_heading = "Limits")]
     max_body: u64,
 
@@ -115,10 +115,7 @@ impl ServeConfig {
         if !(1..=3600).contains(&arguments.max_silence) {
             bail!("--max-silence {}: 1 to 3600 seconds are allowed", arguments.max_silence);
         }
-        let device: DeviceChoice = match arguments.device.parse() {
-            Ok(device) => device,
-            Err(never) => match never {},
-        };
+        let device = arguments.device.choice.clone();
         let mut engine = EngineOptions { device, threads: arguments.threads, ..EngineOptions::default() };
         engine.memory_budget = arguments.memory_budget.map(|mib| mib.saturating_mul(1 << 20));
         engine.schedule.capacity = crate::PerQos::from_fn(|_| arguments.queue);

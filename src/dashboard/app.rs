@@ -1,10 +1,11 @@
 //! The state of the window, and how its parts lie in it.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use egui::{Context, Key, Panel, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2, vec2};
+use egui::{Context, Panel, Rect, RichText, ScrollArea, Ui, UiBuilder, pos2, vec2};
 
 use super::desk::{Command, Desk, Figures, Settings, Shared, State, lock};
 use super::panels::columns;
@@ -14,7 +15,7 @@ use super::panels::signal::Waterfall;
 use super::remote::Remote;
 use super::theme::{self, SMALL, Tokens};
 use super::view::TimeView;
-use super::{DashboardOptions, Sound, Theme, export, text};
+use super::{DashboardOptions, Theme, export, text};
 use crate::error::Result;
 use crate::{Engine, PerQos};
 
@@ -35,24 +36,16 @@ pub(super) enum Tab {
     Graph,
 }
 
-/// What keys and buttons do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Help,
-    Picture,
-    Export,
-}
-
 /// The dashboard as a widget: an app that draws with egui shows it wherever it likes; [`run`](super::run) gives it a window.
 ///
 /// Dropping it ends its engine and all its streams, which takes as long as what is on the device.
 #[derive(Debug)]
 pub struct Dashboard {
     desk: Desk,
-    theme: Theme,
+    pub(super) theme: Theme,
     is_flat: bool,
     every: Duration,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// Whether the view is to be held, and what it shows while it is.
     wants_pause: bool,
     frozen: Option<Box<Figures>>,
@@ -69,7 +62,7 @@ pub struct Dashboard {
     pub(super) waterfall: Option<Waterfall>,
     pub(super) shows_help: bool,
     /// What was done last, and when; pictures are written elsewhere.
-    message: Arc<Mutex<Option<(f64, String)>>>,
+    pub(super) message: Arc<Mutex<Option<(f64, String)>>>,
 }
 
 impl Dashboard {
@@ -77,8 +70,8 @@ impl Dashboard {
     /// GPU draws the window: then it is drawn once a second, and without filled areas.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) when the address of the service is none, and when the system has no threads left.
-    /// What goes wrong later is shown.
+    /// [`Error::Setting`](crate::Error::Setting) when the address of the service is none;
+    /// [`Error::Window`](crate::Error::Window) when the system has no threads left. What goes wrong later is shown.
     pub fn new(context: &Context, options: DashboardOptions, is_software: bool) -> Result<Self> {
         let desk = match &options.connect {
             Some(address) => {
@@ -87,7 +80,7 @@ impl Dashboard {
             }
             None => {
                 let desk = Desk::with_engine(options.engine, options.settings, options.streams)?;
-                *lock(&desk.shared.load) = PerQos::from_fn(|qos| super::jobs::Load { share: options.background[qos] });
+                *lock(&desk.shared.load) = options.background;
                 desk
             }
         };
@@ -140,7 +133,8 @@ impl Dashboard {
         self.wants_pause
     }
 
-    /// What is shown, as the key E writes it: CSV, a line for each tenth of a second; and JSON, with all that is known.
+    /// What is shown, as the key E writes it: CSV, ten lines a second, or four of a service; and JSON, with the device,
+    /// the streams, the same points, each change of a batch and why, and the last snapshot.
     pub fn export(&self) -> (String, serde_json::Value) {
         self.with_figures(|figures| (export::csv(figures), export::json(figures)))
     }
@@ -276,93 +270,7 @@ impl Dashboard {
         });
     }
 
-    fn keys(&mut self, context: &Context, figures: &Figures) {
-        // Whoever types a path means letters.
-        if context.text_edit_focused() {
-            return;
-        }
-        // Once, however long it is held.
-        let is_press = |event: &egui::Event, wanted: Key| match event {
-            egui::Event::Key { key, pressed: true, repeat: false, modifiers, .. } => {
-                *key == wanted && !modifiers.command
-            }
-            _ => false,
-        };
-        let pressed = |key: Key| context.input(|input| input.events.iter().any(|event| is_press(event, key)));
-        // What has the focus may want these for itself.
-        let is_free = context.memory(|memory| memory.focused().is_none());
-        if is_free && pressed(Key::Space) {
-            self.toggle_pause();
-        }
-        if pressed(Key::S) && self.is_local() {
-            let is_fed = &self.shared().is_fed;
-            is_fed.fetch_xor(true, std::sync::atomic::Ordering::Relaxed);
-        }
-        if pressed(Key::A) && self.is_local() {
-            self.add();
-        }
-        for (key, tab) in [(Key::W, Tab::Signal), (Key::G, Tab::Graph)] {
-            if pressed(key) {
-                self.tab = tab;
-            }
-        }
-        for (key, factor) in [(Key::Plus, 0.5), (Key::Equals, 0.5), (Key::Minus, 2.0)] {
-            if pressed(key) {
-                self.view.zoom(factor, 1.0);
-            }
-        }
-        if is_free {
-            for (key, step) in [(Key::ArrowLeft, 0.25), (Key::ArrowRight, -0.25)] {
-                if pressed(key) {
-                    self.view.pan(step * self.view.span_s);
-                }
-            }
-        }
-        if pressed(Key::Num0) {
-            self.view.reset();
-            self.lanes_view.reset();
-        }
-        if pressed(Key::T) {
-            self.theme = if self.theme == Theme::Dark { Theme::Light } else { Theme::Dark };
-            self.wear_theme(context);
-        }
-        if pressed(Key::Escape) {
-            self.shows_help = false;
-        }
-        for (key, action) in [(Key::F1, Action::Help), (Key::E, Action::Export), (Key::P, Action::Picture)] {
-            if pressed(key) {
-                self.act(context, action, figures);
-            }
-        }
-    }
-
-    pub(super) fn act(&mut self, context: &Context, action: Action, figures: &Figures) {
-        match action {
-            Action::Help => self.shows_help = !self.shows_help,
-            Action::Export => {
-                let text = match export::write(figures, &self.folder) {
-                    Ok((table, document)) => format!("saved {} and {}", table.display(), document.display()),
-                    Err(error) => format!("not exported into {}: {error}", self.folder.display()),
-                };
-                self.say(text);
-            }
-            Action::Picture => {
-                let path = export::name(&self.folder, "png");
-                let (message, now_s) = (Arc::clone(&self.message), self.shared().now_s());
-                context.request_screenshot(move |image| {
-                    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(0);
-                    let size = image.size.map(side);
-                    let text = match export::png(&path, size, image.as_raw()) {
-                        Ok(()) => format!("saved {}", path.display()),
-                        Err(error) => format!("{} was not saved: {error}", path.display()),
-                    };
-                    *lock(&message) = Some((now_s, text));
-                });
-            }
-        }
-    }
-
-    fn say(&self, text: String) {
+    pub(super) fn say(&self, text: String) {
         *lock(&self.message) = Some((self.shared().now_s(), text));
     }
 
@@ -370,15 +278,12 @@ impl Dashboard {
         self.wants_pause = !self.wants_pause;
     }
 
-    fn take_dropped_files(&self, context: &Context) {
-        let files: Vec<PathBuf> =
-            context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
-        for file in files {
-            self.send(Command::Open { sound: Sound::File(file), qos: self.draft.qos });
-        }
+    /// Stops feeding the streams, or goes on with it.
+    pub(super) fn toggle_input(&self) {
+        self.shared().is_fed.fetch_xor(true, Ordering::Relaxed);
     }
 
-    fn wear_theme(&self, context: &Context) {
+    pub(super) fn wear_theme(&self, context: &Context) {
         let theme = if self.theme == Theme::Dark { egui::Theme::Dark } else { egui::Theme::Light };
         // An app may have another one around it.
         if context.theme() != theme {
@@ -402,8 +307,13 @@ impl Dashboard {
         self.desk.is_local()
     }
 
-    pub(super) fn send(&self, command: Command) {
-        self.desk.send(command);
+    /// Asks for it. Whether that was taken; where it was not, the status says why.
+    pub(super) fn send(&self, command: Command) -> bool {
+        let sent = self.desk.send(command);
+        if let Err(reason) = sent {
+            self.say(format!("this was not done: {reason}"));
+        }
+        sent.is_ok()
     }
 
     /// The choices of the lower part, from right to left.

@@ -1,10 +1,10 @@
 //! What stands between the window and an engine: figures to look at, and commands to give.
 //!
 //! ```text
-//! window -> command -> thread `desk`  : opens, compiles, moves; whatever takes long
-//!                      thread `feed`  : sound -> streams -> levels and spectra, in real time
-//!                      thread `watch` : engine -> snapshot -> history, ten times a second
-//!                      thread `jobs`  : background jobs, as large as the engine suggests
+//! window -> command -> thread `operator` : opens, compiles, moves; whatever takes long
+//!                      thread `feed`     : sound -> streams -> levels and spectra, in real time
+//!                      thread `watch`    : engine -> snapshot -> history, ten times a second
+//!                      threads `jobs`    : background jobs of each level, as large as the engine suggests
 //! ```
 //!
 //! The window only ever takes short locks, so nothing that an engine or a driver does can freeze it.
@@ -15,29 +15,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Sender, TrySendError};
 
 use super::ear::Ear;
 use super::feed::{Feed, FeedFigures, feed};
-use super::history::{History, Suggestion};
-use super::jobs::{Load, work};
-use super::operator::{Operator, Running};
+use super::history::History;
+use super::jobs::work;
+use super::operator::{Operator, Running, engine_of};
 use super::sound::Sound;
+use super::watch::watch;
 use crate::error::{Error, Result};
 use crate::stage::filter::FilterMode;
 use crate::{DeviceChoice, DeviceInfo, Engine, EngineOptions, PerQos, Qos};
 
 /// Samples of a frame.
 pub(super) const FRAME_LEN: usize = 1024;
-/// Between two looks at the engine.
-const WATCH_EVERY: Duration = Duration::from_millis(100);
-/// Of those, how many until it is asked for batches again.
-const HINTS_EVERY: u32 = 5;
+/// Commands that may wait, beside the streams of the beginning: more than anybody gives by hand while an engine opens.
+const MOST_COMMANDS: usize = 256;
 
 /// What runs on every stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// The gate's threshold in dB below full scale; none when everything is live.
+    /// The gate's threshold in dBFS, so at most 0: -60 unless set; none when everything is live.
     pub gate_db: Option<f32>,
     /// The filter.
     pub filter: Option<FilterMode>,
@@ -102,6 +101,8 @@ pub(super) struct Figures {
     /// What runs, and the number of the last wish that was granted or refused.
     pub(super) settings: Settings,
     pub(super) settled: u64,
+    /// Below which coherence a job goes behind the others; none where nobody says.
+    pub(super) coherence_threshold: Option<f32>,
     /// What takes a while just now.
     pub(super) doing: Option<String>,
     /// What did not work, and when.
@@ -111,13 +112,24 @@ pub(super) struct Figures {
 impl Figures {
     /// Takes over all but the history: what can be done to an engine depends on how it is now, also in a view that is held.
     pub(super) fn follow(&mut self, now: &Self) {
-        let Self { state, device, devices, history: _, streams, settings, settled, doing, problem } = now;
+        let Self {
+            state,
+            device,
+            devices,
+            history: _,
+            streams,
+            settings,
+            settled,
+            coherence_threshold,
+            doing,
+            problem,
+        } = now;
         self.state.clone_from(state);
         self.device.clone_from(device);
         self.devices.clone_from(devices);
         self.streams.clone_from(streams);
         self.settings.clone_from(settings);
-        self.settled = *settled;
+        (self.settled, self.coherence_threshold) = (*settled, *coherence_threshold);
         self.doing.clone_from(doing);
         self.problem.clone_from(problem);
     }
@@ -131,7 +143,8 @@ pub(super) struct Shared {
     pub(super) feeds: Mutex<Vec<Feed>>,
     /// What is listened to.
     pub(super) ear: Mutex<Listening>,
-    pub(super) load: Mutex<PerQos<Load>>,
+    /// For each level, the part of its time in which a client with background jobs is at work, 0 to 1.
+    pub(super) load: Mutex<PerQos<f32>>,
     pub(super) targets: Mutex<PerQos<Duration>>,
     /// Whether streams are fed.
     pub(super) is_fed: AtomicBool,
@@ -161,6 +174,7 @@ impl Shared {
                 streams: Vec::new(),
                 settings: Settings::default(),
                 settled: 0,
+                coherence_threshold: None,
                 doing: None,
                 problem: None,
             }),
@@ -232,11 +246,15 @@ impl Desk {
     /// With an engine of its own, which is opened meanwhile.
     pub(super) fn with_engine(options: EngineOptions, settings: Settings, sounds: Vec<(Sound, Qos)>) -> Result<Self> {
         let shared = Shared::new();
-        let (commands, orders) = crossbeam::channel::unbounded();
-        // Nobody has given any yet.
-        sounds.into_iter().for_each(|(sound, qos)| drop(commands.send(Command::Open { sound, qos })));
+        let (commands, orders) = crossbeam::channel::bounded(sounds.len() + MOST_COMMANDS);
+        // Nobody takes any yet, but all of these have room.
+        sounds.into_iter().for_each(|(sound, qos)| drop(commands.try_send(Command::Open { sound, qos })));
         let engine = Arc::new(Mutex::new(None));
-        shared.figures().settings = settings.clone();
+        {
+            let mut figures = shared.figures();
+            figures.settings = settings.clone();
+            figures.coherence_threshold = Some(options.schedule.coherence_threshold);
+        }
         let operator = Operator::new(&shared, &engine, options, settings);
         let mut desk = Self {
             shared: Arc::clone(&shared),
@@ -244,14 +262,14 @@ impl Desk {
             engine: Arc::clone(&engine),
             threads: Vec::new(),
         };
-        desk.start("dashboard.desk", move || operator.run(&orders))?;
+        desk.start("dashboard.operator", move || operator.run(&orders))?;
         let of = Arc::clone(&shared);
         desk.start("dashboard.feed", move || feed(&of))?;
         let (of, watched) = (Arc::clone(&shared), Arc::clone(&engine));
         desk.start("dashboard.watch", move || watch(&of, &watched))?;
         for qos in Qos::ALL {
             let (of, engine) = (Arc::clone(&shared), Arc::clone(&engine));
-            desk.start("dashboard.jobs", move || work(&of, &engine, qos))?;
+            desk.start(&format!("dashboard.{qos}.jobs"), move || work(&of, &engine, qos))?;
         }
         Ok(desk)
     }
@@ -270,13 +288,16 @@ impl Desk {
     /// Without threads: what it shows, a test puts there.
     #[cfg(test)]
     pub(super) fn still(shared: &Arc<Shared>) -> Self {
-        let (commands, _) = crossbeam::channel::unbounded();
+        let (commands, _) = crossbeam::channel::bounded(1);
         Self { shared: Arc::clone(shared), commands: Some(commands), engine: Arc::default(), threads: Vec::new() }
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.map_err(|error| Error::setting("a thread of the dashboard", name, error.to_string()))?;
+        let thread = thread.map_err(|error| Error::Window {
+            reason: format!("the thread `{name}` does not start: {error}"),
+            next: "close other programs",
+        })?;
         self.threads.push(thread);
         Ok(())
     }
@@ -288,14 +309,16 @@ impl Desk {
 
     /// Its own engine, while there is one.
     pub(super) fn engine(&self) -> Option<Engine> {
-        lock(&self.engine).as_ref().map(|running| running.engine.clone())
+        engine_of(&self.engine)
     }
 
-    pub(super) fn send(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            // It ends before its window does only when that closes.
-            commands.send(command).ok();
-        }
+    /// Asks for it, without waiting; where that cannot be, says why.
+    pub(super) fn send(&self, command: Command) -> std::result::Result<(), &'static str> {
+        let Some(commands) = &self.commands else { return Ok(()) };
+        commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => "so much waits already; try again in a moment",
+            TrySendError::Disconnected(_) => "the thread that does it has ended; open the dashboard again",
+        })
     }
 }
 
@@ -307,40 +330,5 @@ impl Drop for Desk {
             // A panic has been told where it happened.
             thread.join().ok();
         }
-    }
-}
-
-/// Looks at the engine, whatever it is at the moment.
-fn watch(shared: &Shared, engine: &Mutex<Option<Running>>) {
-    let mut hints: Option<PerQos<Suggestion>> = None;
-    let mut turn = 0;
-    while !shared.quits() {
-        let running = lock(engine).as_ref().map(|running| running.engine.clone());
-        if let Some(engine) = running {
-            if turn % HINTS_EVERY == 0 {
-                let targets = *lock(&shared.targets);
-                let suggest = |qos: Qos| engine.suggest_batch(qos, targets[qos]).ok();
-                let hint = |qos| {
-                    suggest(qos).map_or_else(Suggestion::default, |hint| Suggestion {
-                        frames: hint.suggested_batch,
-                        reason: hint.reason,
-                    })
-                };
-                hints = Some(PerQos::from_fn(hint));
-            }
-            match engine.snapshot() {
-                Ok(snapshot) => {
-                    // Before anything is waited for.
-                    let now_s = shared.now_s();
-                    let streams: Vec<FeedFigures> = lock(&shared.feeds).iter_mut().map(Feed::figures).collect();
-                    let mut figures = shared.figures();
-                    figures.history.add(now_s, snapshot, hints.as_ref());
-                    figures.streams = streams;
-                }
-                Err(error) => shared.complain("looking at the engine", &error),
-            }
-        }
-        turn += 1;
-        shared.rest(WATCH_EVERY);
     }
 }

@@ -17,7 +17,7 @@ pub(super) const BINS: usize = 256;
 pub(super) const ROWS: usize = 256;
 /// Rows for each second.
 pub(super) const ROWS_PER_S: f64 = 40.0;
-/// Levels of the colours, in dB below a full-scale sine in one bin.
+/// Levels of the colours, in dB relative to a full-scale sine in one bin.
 pub(super) const FLOOR_DB: f32 = -100.0;
 pub(super) const TOP_DB: f32 = -20.0;
 

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::desk::Figures;
 use super::history::{LevelPoint, Point};
+use crate::error::{Error, Result};
 use crate::qos::Qos;
 
 /// The points of the plots: one line for each, nothing where nothing is known.
@@ -57,7 +58,7 @@ fn cell(text: &mut String, value: Option<impl std::fmt::Display>) {
     text.push(',');
 }
 
-/// All that the window knows: the device, the points, changes of batches and why, and the engine's last snapshot, with spans.
+/// The device, the streams, the points, each change of a batch and why, and the engine's last snapshot, with spans.
 pub(super) fn json(figures: &Figures) -> serde_json::Value {
     let stream = |stream: &super::feed::FeedFigures| {
         serde_json::json!({
@@ -85,6 +86,13 @@ pub(super) fn write(figures: &Figures, folder: &Path) -> io::Result<(PathBuf, Pa
     std::fs::write(&table, csv(figures))?;
     std::fs::write(&document, serde_json::to_vec_pretty(&json(figures))?)?;
     Ok((table, document))
+}
+
+/// Writes the report that [`WindowOptions`](super::WindowOptions) asks for.
+pub(super) fn write_report(path: &Path, document: &serde_json::Value) -> Result<()> {
+    let bytes = serde_json::to_vec_pretty(document).map_err(io::Error::from);
+    let written = bytes.and_then(|bytes| std::fs::write(path, bytes));
+    written.map_err(|error| Error::setting("the report", path.display(), format!("it cannot be written: {error}")))
 }
 
 /// A name that nothing else has: the time, in milliseconds since 1970.

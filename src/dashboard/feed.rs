@@ -117,6 +117,11 @@ impl Feed {
         (self.sounded, self.error) = (0, None);
     }
 
+    /// Floats of all channels at one time.
+    fn floats_per_time(&self) -> usize {
+        self.player.channels() * self.domain().floats_per_sample()
+    }
+
     /// What it dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped + self.control.counters().dropped
@@ -141,21 +146,26 @@ impl Feed {
         }
     }
 
-    /// Pushes what is due after `seconds`, and takes what has come out.
-    fn turn(&mut self, seconds: f64, mut ear: Option<(&mut Ear, usize)>, room: &mut Vec<f32>) -> Result<()> {
-        let (rate_hz, channels) = (self.rate_hz(), self.player.channels());
+    /// Fills the room with what is due after `seconds`. A file may take its time.
+    fn play(&mut self, seconds: f64, room: &mut Vec<f32>) -> Result<()> {
+        let rate_hz = self.rate_hz();
         self.due = (self.due + seconds * rate_hz).min(MOST_DUE_S * rate_hz);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are positive and bounded")]
         let times = self.due as usize;
         self.due -= times as f64;
         room.clear();
-        room.resize(times * channels * self.domain().floats_per_sample(), 0.0);
+        room.resize(times * self.floats_per_time(), 0.0);
+        if times > 0 { self.player.play(room) } else { Ok(()) }
+    }
+
+    /// Pushes what is in the room, and takes what has come out.
+    fn exchange(&mut self, mut ear: Option<(&mut Ear, usize)>, room: &mut Vec<f32>) -> Result<()> {
+        let channels = self.player.channels();
         if let Some((ear, _)) = &mut ear {
             // What comes out first went in before anybody listened.
             ear.skip.get_or_insert(self.in_flight);
         }
-        if times > 0 {
-            self.player.play(room)?;
+        if !room.is_empty() {
             self.input.push(room)?;
             self.in_flight += room.len() as u64;
             self.before.hear(room);
@@ -164,7 +174,7 @@ impl Feed {
             }
         }
         // Whole sample times, so that channels are told apart.
-        let per_time = channels * self.domain().floats_per_sample();
+        let per_time = self.floats_per_time();
         room.resize((PULL_FLOATS / per_time).max(1) * per_time, 0.0);
         while let Some(output) = self.outputs.front_mut() {
             let count = match output.pull(room) {
@@ -201,11 +211,7 @@ pub(super) fn feed(shared: &Shared) {
         last = now;
         let mut feeds = lock(&shared.feeds);
         for feed in feeds.iter_mut().filter(|feed| feed.error.is_none()) {
-            let mut listening = lock(&shared.ear);
-            let channel = listening.channel.min(feed.player.channels() - 1);
-            let heard = listening.stream == feed.id;
-            let ear = listening.ear.as_mut().filter(|_| heard).map(|ear| (ear, channel));
-            match feed.turn(seconds, ear, &mut room) {
+            match feed.play(seconds, &mut room).and_then(|()| exchange(shared, feed, &mut room)) {
                 Ok(()) => {}
                 // The engine is being restarted: another stream comes.
                 Err(Error::ShutDown { .. }) => {}
@@ -215,4 +221,15 @@ pub(super) fn feed(shared: &Shared) {
         drop(feeds);
         std::thread::sleep(FEED_EVERY.saturating_sub(now.elapsed()));
     }
+}
+
+/// The window draws what the ear has heard, so that is held for the one feed that is listened to, and not for its file.
+fn exchange(shared: &Shared, feed: &mut Feed, room: &mut Vec<f32>) -> Result<()> {
+    let mut listening = lock(&shared.ear);
+    if listening.stream != feed.id {
+        drop(listening);
+        return feed.exchange(None, room);
+    }
+    let channel = listening.channel.min(feed.player.channels() - 1);
+    feed.exchange(listening.ear.as_mut().map(|ear| (ear, channel)), room)
 }

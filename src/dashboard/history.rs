@@ -12,8 +12,6 @@ pub(super) const KEPT_S: f64 = 600.0;
 const POINTS: usize = 6000;
 /// Spans of a lane that are kept.
 const SPANS: usize = 8192;
-/// Spans of a lane that a snapshot has at most: where it has so many, some before them may be missing.
-const SPANS_IN_SNAPSHOT: usize = 256;
 
 /// The figures at one moment. What is not known is none: a plot has a gap there.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -248,7 +246,8 @@ impl LaneTrack {
         while self.spans.back().is_some_and(|span| span.begin_s >= first.begin_s - 1e-9) {
             self.spans.pop_back();
         }
-        if lane.spans.len() >= SPANS_IN_SNAPSHOT
+        // Where a snapshot has so many, some before them may be missing.
+        if lane.spans.len() >= LaneSnapshot::MOST_SPANS
             && let Some(until) = known_until.filter(|until| *until < first.begin_s)
         {
             self.unknown.push_back((until, first.begin_s));
@@ -294,9 +293,9 @@ mod tests {
         assert_eq!(told(&history), expected);
         assert!(history.lanes[0].unknown.is_empty());
         // So many that some before them were not told.
-        let many: Vec<_> = (0..256).map(|n| ("d", 1000 + 10 * n, 1005 + 10 * n)).collect();
+        let many: Vec<_> = (0..LaneSnapshot::MOST_SPANS as u64).map(|n| ("d", 1000 + 10 * n, 1005 + 10 * n)).collect();
         history.add_lanes(&[lane(&many)]);
-        assert_eq!(told(&history).len(), 259);
+        assert_eq!(told(&history).len(), 3 + LaneSnapshot::MOST_SPANS);
         let (begin, end) = history.lanes[0].unknown[0];
         assert!((begin - 0.06).abs() < 1e-6 && (end - 1.0).abs() < 1e-6, "{begin} {end}");
     }

@@ -12,22 +12,15 @@ use crate::qos::Qos;
 use crate::recording::results::RunOutput;
 use crate::schedule::JobOptions;
 
-/// Frames of the longest batch: 64 s of speech.
+/// Frames of the longest batch: 65.5 s of speech.
 const MOST_FRAMES: usize = 1024;
 
-/// How much of its time a client is at work.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Load {
-    /// 0 to 1: none when 0, one job right after the other when 1.
-    pub(super) share: f32,
-}
-
-/// The client of one level.
+/// The client of one level. Its share is none of its time when 0, one job right after the other when 1.
 pub(super) fn work(shared: &Shared, engine: &Mutex<Option<Running>>, qos: Qos) {
     let mut samples = Arc::new(Vec::new());
     let mut output = RunOutput::default();
     while !shared.quits() {
-        let share = lock(&shared.load)[qos].share;
+        let share = lock(&shared.load)[qos];
         let running = lock(engine).clone();
         let Some(running) = running.filter(|_| share > 0.0) else {
             shared.rest(Duration::from_millis(50));

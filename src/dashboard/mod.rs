@@ -9,8 +9,8 @@
 //! status     what is being done, what went wrong
 //! ```
 //!
-//! Every number is the engine's own: a [`Snapshot`](crate::Snapshot), ten times a second. The window has a device of its own,
-//! so that long dispatches of the engine's never freeze it.
+//! Every number is the engine's own: a [`Snapshot`](crate::Snapshot), ten times a second, or four times of a service.
+//! The window has a device of its own, so that long dispatches of the engine's never freeze it.
 //!
 //! `auricle dashboard` opens it; an app calls [`run`], draws the [`Dashboard`] in a window of its own, or makes a [`picture`]
 //! without any display.
@@ -36,6 +36,8 @@ mod history;
 
 mod jobs;
 
+mod keys;
+
 mod operator;
 
 mod panels;
@@ -60,6 +62,8 @@ mod text;
 mod theme;
 
 mod view;
+
+mod watch;
 
 mod window;
 

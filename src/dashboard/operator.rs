@@ -32,6 +32,11 @@ pub(super) struct Running {
     pub(super) has_filter: bool,
 }
 
+/// The engine, while there is one.
+pub(super) fn engine_of(running: &Mutex<Option<Running>>) -> Option<Engine> {
+    lock(running).as_ref().map(|running| running.engine.clone())
+}
+
 /// Does what the window asks for.
 pub(super) struct Operator {
     shared: Arc<Shared>,
@@ -72,20 +77,10 @@ impl Operator {
                 None => orders.recv_timeout(Duration::from_millis(100)),
             };
             match order {
-                Ok(Command::Set(mut settings, mut number)) => {
-                    // Of a slider that is being moved, only the last place counts.
-                    for next in orders.try_iter() {
-                        match next {
-                            Command::Set(newer, later) => (settings, number) = (newer, later),
-                            other => {
-                                waiting = Some(other);
-                                break;
-                            }
-                        }
-                    }
-                    self.set(settings, number);
+                Ok(order) => {
+                    let order = last_wish(order, orders, &mut waiting);
+                    self.obey(order);
                 }
-                Ok(order) => self.obey(order),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -127,6 +122,7 @@ impl Operator {
         self.shared.figures().doing = Some(what);
     }
 
+    /// Opens the engine, or says why there is none and what to do.
     fn open_engine(&mut self) {
         {
             let mut figures = self.shared.figures();
@@ -142,7 +138,7 @@ impl Operator {
                 (figures.state, figures.device) = (State::Running, Some(device));
             }
             Err(error) => {
-                let next = "Choose another device on the left; `cpu` needs no driver.".to_owned();
+                let next = next_step(&error).to_owned();
                 self.shared.figures().state = State::Failed { error: error.to_string(), next };
             }
         }
@@ -155,10 +151,9 @@ impl Operator {
         Ok(Running { engine, plan, has_filter: self.settings.filter.is_some() })
     }
 
-    fn running(&self) -> Result<Engine> {
-        let expected = "it has failed or is being opened; choose a device that works";
-        let running = lock(&self.engine).as_ref().map(|running| running.engine.clone());
-        running.ok_or_else(|| Error::setting("the engine", "not there", expected))
+    fn engine(&self) -> Result<Engine> {
+        let expected = "it has to run for this; choose a device that works";
+        engine_of(&self.engine).ok_or_else(|| Error::setting("the engine", "not there", expected))
     }
 
     /// The plan for a kind of signal.
@@ -211,7 +206,7 @@ impl Operator {
 
     fn open(&mut self, sound: &Sound, qos: Qos) -> Result<()> {
         let player = sound.open()?;
-        let engine = self.running()?;
+        let engine = self.engine()?;
         let plan = self.plan(&engine, &player.spec())?;
         let (name, id) = (format!("{} {}", sound.name(), self.next_id), self.next_id);
         let stream = engine.open_stream(&plan, stream_options(&name, player.rate_hz(), player.channels(), qos))?;
@@ -231,7 +226,7 @@ impl Operator {
         let of = |feed: &Feed| (feed.control(), feed.spec(), feed.name.clone());
         let found = lock(&self.shared.feeds).iter().find(|feed| feed.id == id).map(of);
         let Some((control, spec, name)) = found else { return };
-        let moved = self.running().and_then(|engine| {
+        let moved = self.engine().and_then(|engine| {
             let plan = self.plan(&engine, &spec)?;
             engine.move_stream(&control, &plan, qos)
         });
@@ -240,12 +235,25 @@ impl Operator {
         }
     }
 
-    /// Compiles for the new settings, and lets every stream go on with them; where that does not work, all stays as it was.
     fn set(&mut self, settings: Settings, number: u64) {
-        if settings == self.settings {
-            self.shared.figures().settled = number;
-            return;
+        if settings != self.settings {
+            let has_engine = lock(&self.engine).is_some();
+            if has_engine { self.change_to(settings) } else { self.open_with(settings) }
         }
+        self.shared.figures().settled = number;
+    }
+
+    /// Opens the engine with other settings: it may have failed for those that it had.
+    fn open_with(&mut self, settings: Settings) {
+        self.doing("opening the engine".to_owned());
+        self.shared.figures().settings = settings.clone();
+        self.settings = settings;
+        self.open_engine();
+        self.bring_streams();
+    }
+
+    /// Compiles for the new settings, and lets every stream go on with them; where that does not work, all stays as it was.
+    fn change_to(&mut self, settings: Settings) {
         self.doing("compiling".to_owned());
         let old = (std::mem::replace(&mut self.settings, settings), std::mem::take(&mut self.plans));
         match self.reopen(false) {
@@ -255,13 +263,11 @@ impl Operator {
                 self.shared.complain("the settings were not changed", &error);
             }
         }
-        let mut figures = self.shared.figures();
-        (figures.doing, figures.settled) = (None, number);
     }
 
     /// Gives every feed a new stream, with what runs on it now. Where the old engine is gone, so is what was in its streams.
     fn reopen(&mut self, is_other_engine: bool) -> Result<()> {
-        let engine = self.running()?;
+        let engine = self.engine()?;
         let speech = Sound::Speech.open()?.spec();
         let plan = self.plan(&engine, &speech)?;
         let of = |feed: &Feed| (feed.id, feed.name.clone(), feed.spec(), feed.qos());
@@ -288,7 +294,14 @@ impl Operator {
             old.engine.shutdown(ShutDown::Abort, Duration::from_secs(2));
         }
         self.options.device = device;
+        // Their files may be others by now.
+        self.models.clear();
         self.open_engine();
+        self.bring_streams();
+    }
+
+    /// Gives the engine that has come, if one has, the streams that there are and those that were asked for meanwhile.
+    fn bring_streams(&mut self) {
         if lock(&self.engine).is_none() {
             return;
         }
@@ -303,6 +316,32 @@ impl Operator {
             (listening.stream, listening.channel)
         };
         self.shared.listen_to(stream, channel);
+    }
+}
+
+/// Of settings that follow each other, as those of a slider that is being moved, the last ones; another command waits.
+fn last_wish(mut order: Command, orders: &Receiver<Command>, waiting: &mut Option<Command>) -> Command {
+    while matches!(order, Command::Set(..)) {
+        match orders.try_recv() {
+            Ok(newer @ Command::Set(..)) => order = newer,
+            other => {
+                *waiting = other.ok();
+                break;
+            }
+        }
+    }
+    order
+}
+
+/// What helps where no engine has come.
+fn next_step(error: &Error) -> &'static str {
+    match error {
+        Error::UnknownDevice { .. }
+        | Error::NoGpu { .. }
+        | Error::Device { .. }
+        | Error::DeviceLost { .. }
+        | Error::OutOfMemory { .. } => "Choose another device on the left; `cpu` needs no driver.",
+        _ => "Change the stages on the left.",
     }
 }
 

@@ -19,9 +19,9 @@ pub enum Sound {
     Speech,
     /// A voice-like tone that comes and goes in white noise, at 16 kHz.
     Tones,
-    /// White noise at -30 dBFS, 16 kHz: what is left of it is what the denoiser takes for a signal.
+    /// White noise at -32 dBFS, 16 kHz: what is left of it is what the denoiser takes for a signal.
     Noise,
-    /// A recording, over and over: WAV, SigMF, or raw samples whose extension says their format.
+    /// A recording, over and over: WAV or SigMF, which say at which rate.
     File(PathBuf),
 }
 
@@ -45,8 +45,8 @@ impl Sound {
         let rate_hz = match &spec {
             None => f64::from(MADE_RATE_HZ),
             Some(spec) => spec.sample_rate_hz.ok_or_else(|| {
-                let expected = "it does not say how fast it is to be played; use WAV or SigMF";
-                Error::setting("the sample rate of the recording", self.name(), expected)
+                let expected = format!("`{}` has to say it: use WAV or SigMF", self.name());
+                Error::setting("the sample rate of the recording", "unknown", expected)
             })?,
         };
         if !(1000.0..=1e8).contains(&rate_hz) {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Dashboard, DashboardOptions, WindowOptions};
+use super::{Dashboard, DashboardOptions, WindowOptions, export};
 use crate::error::{Error, Result};
 
 /// A device that draws.
-pub(super) struct Surface {
+pub(super) struct DrawingDevice {
     pub(super) instance: wgpu::Instance,
     pub(super) adapter: wgpu::Adapter,
     pub(super) device: wgpu::Device,
@@ -19,7 +19,7 @@ const NO_ADAPTER: &str =
     "install a Vulkan driver; on Debian and Ubuntu, mesa-vulkan-drivers has one for machines without a GPU";
 
 /// Opens one: a GPU where there is one. It is never the engine's, for whose dispatches it would wait.
-pub(super) fn device_of_the_window() -> Result<Surface> {
+pub(super) fn device_of_the_window() -> Result<DrawingDevice> {
     let failed = |reason: String| Error::Window { reason, next: NO_ADAPTER };
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
@@ -41,32 +41,33 @@ pub(super) fn device_of_the_window() -> Result<Surface> {
     let descriptor = wgpu::DeviceDescriptor { label: Some("auricle.window"), ..wgpu::DeviceDescriptor::default() };
     let opened = pollster::block_on(adapter.request_device(&descriptor));
     let (device, queue) = opened.map_err(|error| failed(error.to_string()))?;
-    Ok(Surface { instance, adapter, device, queue, is_software })
+    Ok(DrawingDevice { instance, adapter, device, queue, is_software })
 }
 
 /// What a dashboard shows after `window.after`, 5 s unless set, as RGBA rows from the top, with its width and height in
 /// pixels. Needs no display, but a driver to draw with.
 ///
 /// # Errors
-/// [`Error::Window`] when nothing can draw, or not so large a picture; and what [`Dashboard::new`] says.
+/// [`Error::Window`] when nothing can draw; [`Error::Setting`] when the size is too large, or the report cannot be
+/// written; and what [`Dashboard::new`] says.
 pub fn picture(options: DashboardOptions, window: &WindowOptions) -> Result<([u32; 2], Vec<u8>)> {
-    let surface = device_of_the_window()?;
+    let drawing = device_of_the_window()?;
     let WindowOptions { size, scale, after, report } = window;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked by the limits below")]
     let pixels = size.map(|side| (side * scale).round().clamp(1.0, 65_536.0) as u32);
-    let most = surface.device.limits().max_texture_dimension_2d;
+    let most = drawing.device.limits().max_texture_dimension_2d;
     if pixels.iter().any(|side| *side > most) || !(0.5..=8.0).contains(scale) {
         let actual = format!("{} x {} pixels at {scale} pixels per point", pixels[0], pixels[1]);
         return Err(Error::setting("the size of the picture", actual, format!("at most {most} a side, at 0.5 to 8")));
     }
     let context = egui::Context::default();
-    let mut dashboard = Dashboard::new(&context, options, surface.is_software)?;
-    let mut canvas = Canvas::new(surface, pixels, *scale);
+    let mut dashboard = Dashboard::new(&context, options, drawing.is_software)?;
+    let mut canvas = Canvas::new(drawing, pixels, *scale);
     let begin = Instant::now();
     let after = after.unwrap_or(Duration::from_secs(5));
     // It follows the engine as a window does, but draws nothing until it has to.
     loop {
-        canvas.pass(&context, &mut dashboard, begin.elapsed())?;
+        canvas.pass(&context, &mut dashboard, begin.elapsed());
         let left = after.saturating_sub(begin.elapsed());
         if left == Duration::ZERO {
             break;
@@ -74,12 +75,9 @@ pub fn picture(options: DashboardOptions, window: &WindowOptions) -> Result<([u3
         std::thread::sleep(left.min(Duration::from_millis(500)));
     }
     // Sizes that depend on what was drawn before have settled after another one.
-    let output = canvas.pass(&context, &mut dashboard, begin.elapsed())?;
+    let output = canvas.pass(&context, &mut dashboard, begin.elapsed());
     if let Some(path) = report {
-        let bytes = serde_json::to_vec_pretty(&dashboard.export().1).map_err(std::io::Error::from);
-        let written = bytes.and_then(|bytes| std::fs::write(path, bytes));
-        written
-            .map_err(|error| Error::setting("the report", path.display(), format!("it cannot be written: {error}")))?;
+        export::write_report(path, &dashboard.export().1)?;
     }
     let background = dashboard.background();
     canvas.paint(&context, output, background).map(|rgba| (pixels, rgba))
@@ -87,7 +85,7 @@ pub fn picture(options: DashboardOptions, window: &WindowOptions) -> Result<([u3
 
 /// A texture that egui draws into.
 struct Canvas {
-    surface: Surface,
+    drawing: DrawingDevice,
     renderer: egui_wgpu::Renderer,
     pixels: [u32; 2],
     scale: f32,
@@ -96,15 +94,15 @@ struct Canvas {
 const FORMAT: wgpu::TextureFormat = wgpu::TextureFormat::Rgba8Unorm;
 
 impl Canvas {
-    fn new(surface: Surface, pixels: [u32; 2], scale: f32) -> Self {
+    fn new(drawing: DrawingDevice, pixels: [u32; 2], scale: f32) -> Self {
         let options = egui_wgpu::RendererOptions::default();
-        let renderer = egui_wgpu::Renderer::new(&surface.device, FORMAT, options);
-        Self { surface, renderer, pixels, scale }
+        let renderer = egui_wgpu::Renderer::new(&drawing.device, FORMAT, options);
+        Self { drawing, renderer, pixels, scale }
     }
 
     /// Lays everything out once, and gives the device its textures.
     #[expect(clippy::iter_over_hash_type, reason = "each goes to a texture of its own")]
-    fn pass(&mut self, context: &egui::Context, dashboard: &mut Dashboard, time: Duration) -> Result<egui::FullOutput> {
+    fn pass(&mut self, context: &egui::Context, dashboard: &mut Dashboard, time: Duration) -> egui::FullOutput {
         let [width, height] = self.pixels;
         let size = egui::vec2(width as f32, height as f32) / self.scale;
         let mut input = egui::RawInput {
@@ -116,12 +114,12 @@ impl Canvas {
         let mut output = context.run_ui(input, |ui| dashboard.ui(ui));
         for (id, deltas) in output.textures_delta.set.drain() {
             for delta in deltas {
-                self.renderer.update_texture(&self.surface.device, &self.surface.queue, id, &delta);
+                self.renderer.update_texture(&self.drawing.device, &self.drawing.queue, id, &delta);
             }
         }
         let freed: Vec<_> = output.textures_delta.free.drain().collect();
         freed.iter().for_each(|id| self.renderer.free_texture(id));
-        Ok(output)
+        output
     }
 
     fn paint(
@@ -130,7 +128,7 @@ impl Canvas {
         output: egui::FullOutput,
         background: egui::Color32,
     ) -> Result<Vec<u8>> {
-        let Surface { device, queue, .. } = &self.surface;
+        let DrawingDevice { device, queue, .. } = &self.drawing;
         let [width, height] = self.pixels;
         let shapes = context.tessellate(output.shapes, output.pixels_per_point);
         let screen =

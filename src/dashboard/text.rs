@@ -26,13 +26,19 @@ pub(super) fn millis(ms: f64) -> String {
 
 /// Bytes: `512 B`, `4.00 MiB`.
 pub(super) fn bytes(bytes: f64) -> String {
+    let (value, unit) = bytes_and_unit(bytes);
+    format!("{value} {unit}")
+}
+
+/// Bytes, and what they are counted in.
+pub(super) fn bytes_and_unit(bytes: f64) -> (String, &'static str) {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = bytes;
     let mut unit = 0;
     while value >= 1000.0 && unit + 1 < units.len() {
         (value, unit) = (value / 1024.0, unit + 1);
     }
-    format!("{} {}", if unit == 0 { format!("{value:.0}") } else { three_digits(value) }, units[unit])
+    (if unit == 0 { format!("{value:.0}") } else { three_digits(value) }, units[unit])
 }
 
 /// How long ago, or how long: `42 s`, `3 min 20 s`, `2 h 5 min`.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::surface::{Surface, device_of_the_window};
-use super::{Dashboard, DashboardOptions, WindowOptions};
+use super::surface::{DrawingDevice, device_of_the_window};
+use super::{Dashboard, DashboardOptions, WindowOptions, export};
 use crate::error::{Error, Result};
 
 /// The least that everything has room in.
@@ -22,7 +22,7 @@ pub fn run(options: DashboardOptions, window: WindowOptions) -> Result<()> {
         let reason = "there is no display: DISPLAY and WAYLAND_DISPLAY are not set".to_owned();
         return Err(Error::Window { reason, next: NO_DISPLAY });
     }
-    let Surface { instance, adapter, device, queue, is_software } = device_of_the_window()?;
+    let DrawingDevice { instance, adapter, device, queue, is_software } = device_of_the_window()?;
     let setup = egui_wgpu::WgpuSetupExisting { instance, adapter, device, queue };
     let viewport = egui::ViewportBuilder::default()
         .with_title("auricle")
@@ -49,9 +49,21 @@ pub fn run(options: DashboardOptions, window: WindowOptions) -> Result<()> {
         Ok(Box::new(Window { dashboard, close_at, report, failure: told }))
     });
     let ended = eframe::run_native("auricle", native, create);
-    ended.map_err(|error| Error::Window { reason: error.to_string(), next: NO_DISPLAY })?;
+    ended.map_err(own_error)?;
     let failed = super::desk::lock(&failure).take();
     failed.map_or(Ok(()), Err)
+}
+
+/// Ours, where what failed was the making of the dashboard.
+fn own_error(error: eframe::Error) -> Error {
+    let of_window = |reason: String| Error::Window { reason, next: NO_DISPLAY };
+    match error {
+        eframe::Error::AppCreation(cause) => match cause.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(cause) => of_window(cause.to_string()),
+        },
+        error => of_window(error.to_string()),
+    }
 }
 
 const NO_DISPLAY: &str =
@@ -87,10 +99,8 @@ impl eframe::App for Window {
 
     fn on_exit(&mut self) {
         let Some(path) = &self.report else { return };
-        let written = serde_json::to_vec_pretty(&self.dashboard.export().1).map_err(std::io::Error::from);
-        if let Err(error) = written.and_then(|bytes| std::fs::write(path, bytes)) {
-            let expected = format!("it cannot be written: {error}");
-            *super::desk::lock(&self.failure) = Some(Error::setting("the report", path.display(), expected));
+        if let Err(error) = export::write_report(path, &self.dashboard.export().1) {
+            *super::desk::lock(&self.failure) = Some(error);
         }
     }
 }

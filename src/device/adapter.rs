@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Device;
-use super::cpu::CpuDevice;
+use super::cpu::{CpuDevice, cpu_info};
 use super::gpu::{GpuDevice, Memory, PipelineCacheDir};
 use super::host::HostPool;
 use crate::error::{Error, Result};
@@ -83,14 +83,12 @@ impl Devices {
 
     /// All devices: the CPU first, then adapters in the order in which `auto` prefers them.
     pub fn list(&self) -> Vec<DeviceInfo> {
-        let cpu = CpuDevice::new(self.host.clone());
-        std::iter::once(cpu.info().clone()).chain(self.adapters.iter().map(|(_, info)| info.clone())).collect()
+        std::iter::once(cpu_info(&self.host)).chain(self.adapters.iter().map(|(_, info)| info.clone())).collect()
     }
 
     /// The device that `auto` takes.
     pub fn auto(&self) -> DeviceInfo {
-        let cpu = CpuDevice::new(self.host.clone());
-        self.hardware().map_or_else(|| cpu.info().clone(), |(_, info)| info.clone())
+        self.hardware().map_or_else(|| cpu_info(&self.host), |(_, info)| info.clone())
     }
 
     /// The adapter behind a device; none for the CPU.
@@ -146,13 +144,14 @@ pub(crate) fn open(
     memory_budget: Option<u64>,
     hardware_priority: bool,
 ) -> Result<Arc<dyn Device>> {
-    // The CPU must open without a driver being as much as asked.
-    if *choice == DeviceChoice::Cpu {
-        return Ok(Arc::new(CpuDevice::new(HostPool::new(threads)?)));
-    }
-    let devices = Devices::find(threads)?;
+    let devices = match choice {
+        // The CPU must open without a driver being as much as asked.
+        DeviceChoice::Cpu => Devices { adapters: Vec::new(), host: HostPool::new(threads)? },
+        _ => Devices::find(threads)?,
+    };
     let adapter = match choice {
-        DeviceChoice::Auto | DeviceChoice::Cpu => devices.hardware(),
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Auto => devices.hardware(),
         DeviceChoice::Gpu => Some(devices.hardware().ok_or_else(|| {
             let names: Vec<_> = devices.adapters.iter().map(|(_, info)| format!("`{}`", info.name)).collect();
             let found = if names.is_empty() { "no adapter at all".to_owned() } else { names.join(", ") };

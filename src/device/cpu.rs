@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cpu_network::PackedModels;
-use super::host::{Gating, HostPool, LiveRow};
+use super::gating::{Gating, LiveRow};
+use super::host::HostPool;
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
-use crate::frame::FrameState;
+use crate::frame::{FrameState, LONGEST_FRAME};
 use crate::qos::Qos;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
@@ -30,6 +31,9 @@ use crate::telemetry::MemorySnapshot;
 const SPAN_FLOATS: usize = 64 * 1024;
 /// The vectors of the widest instruction set work on 16 frames at once.
 const SHORTEST_SPAN: usize = 16;
+/// Floats of the longest frame of this crate's own stages. Spans of longer ones are as short as one frame, since their
+/// results take memory for all frames of a span.
+const LONGEST_OWN_FRAME: usize = 2 * LONGEST_FRAME;
 /// Floats of a chunk: long enough that even a sparse one fills the vectors.
 const CHUNK_FLOATS: usize = 16 * SPAN_FLOATS;
 
@@ -42,14 +46,18 @@ pub(crate) struct CpuDevice {
 
 impl CpuDevice {
     pub(crate) fn new(host: HostPool) -> Self {
-        let info = DeviceInfo {
-            name: "cpu".to_owned(),
-            kind: DeviceKind::Cpu,
-            backend: "native".to_owned(),
-            driver: format!("{} on {} threads", host.level, host.threads),
-            features: Vec::new(),
-        };
-        Self { host, info, models: PackedModels::default() }
+        Self { info: cpu_info(&host), host, models: PackedModels::default() }
+    }
+}
+
+/// What is known about the device that is a pool.
+pub(super) fn cpu_info(host: &HostPool) -> DeviceInfo {
+    DeviceInfo {
+        name: "cpu".to_owned(),
+        kind: DeviceKind::Cpu,
+        backend: "native".to_owned(),
+        driver: format!("{} on {} threads", host.level, host.threads),
+        features: Vec::new(),
     }
 }
 
@@ -64,6 +72,10 @@ impl Device for CpuDevice {
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
         None
+    }
+
+    fn has_fallback(&self) -> bool {
+        false
     }
 
     fn memory(&self) -> Option<MemorySnapshot> {
@@ -89,10 +101,18 @@ impl Device for CpuDevice {
     }
 }
 
+/// Floats of a frame where they are most: of all inputs together, or of one result.
+fn most_floats(recording: &Recording) -> usize {
+    let inputs: usize = recording.inputs.iter().map(|(_, shape)| shape.floats()).sum();
+    let results = recording.buffers.iter().map(|spec| spec.shape.floats()).max().unwrap_or(0);
+    inputs.max(results).max(1)
+}
+
 /// Frames that a worker gates at once.
 fn span_frames(recording: &Recording) -> usize {
-    let frame_floats = recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
-    (SPAN_FLOATS / frame_floats).max(SHORTEST_SPAN)
+    let floats = most_floats(recording);
+    let shortest = if floats <= LONGEST_OWN_FRAME { SHORTEST_SPAN } else { 1 };
+    (SPAN_FLOATS / floats).max(shortest)
 }
 
 struct CpuPlan {
@@ -131,9 +151,9 @@ impl PreparedPlan for CpuPlan {
 impl CpuPlan {
     /// Long chunks for long batches; for short ones, enough chunks that every worker has some.
     fn chunk_frames(&self, batch: &Batch<'_>) -> usize {
-        let frame_floats = self.recording.inputs.iter().map(|(_, shape)| shape.floats()).sum::<usize>().max(1);
+        let longest = (CHUNK_FLOATS / most_floats(&self.recording)).max(self.span);
         let fair = batch.emitted().div_ceil(4 * self.host.threads);
-        fair.clamp(SHORTEST_SPAN, (CHUNK_FLOATS / frame_floats).max(self.span))
+        fair.clamp(SHORTEST_SPAN.min(self.span), longest)
     }
 
     /// Each stage's share of `wall`, by the time that the workers were busy with it.
@@ -223,6 +243,19 @@ impl Worker {
         Ok(())
     }
 
+    /// Memory for a result.
+    fn take<'r>(&mut self, recording: &Recording, result: usize, room: &mut [Option<&'r mut [f32]>]) -> Taken<'r> {
+        match recording.buffers[result].place {
+            Place::Shared(piece) => {
+                // It is empty at first, and after an error of a twin. After a panic of one, nobody uses the plan again.
+                let mut memory = std::mem::take(&mut self.shared[piece]);
+                memory.resize(self.most_live * recording.shared_memory[piece], 0.0);
+                Taken::Shared(piece, memory)
+            }
+            Place::Output(place) => Taken::Output(place, room[place].take().unwrap_or_default()),
+        }
+    }
+
     fn step(
         &mut self,
         recording: &Recording,
@@ -233,48 +266,59 @@ impl Worker {
     ) -> Result<()> {
         let step = &recording.steps[index];
         // Results are taken out while operands are looked at: the two never share a place.
-        let mut shared_results: Vec<(usize, Vec<f32>)> = Vec::new();
-        let mut output_results: Vec<(usize, &mut [f32])> = Vec::new();
-        for &result in &step.results {
-            match recording.buffers[result].place {
-                Place::Shared(piece) => {
-                    // It is empty at first, and after a kernel of a user's panicked while it was out.
-                    let mut memory = std::mem::take(&mut self.shared[piece]);
-                    memory.resize(self.most_live * recording.shared_memory[piece], 0.0);
-                    shared_results.push((piece, memory));
-                }
-                Place::Output(place) => output_results.extend(room[place].take().map(|memory| (place, memory))),
-            }
-        }
+        let mut taken: Vec<Taken<'_>> = step.results.iter().map(|result| self.take(recording, *result, room)).collect();
         let operands: Vec<TwinOperand<'_, '_>> = step
             .operands
             .iter()
             .map(|operand| match *operand {
                 Operand::Input(input) => TwinOperand::Frames(&inputs[input]),
-                Operand::Buffer(buffer) => {
-                    let spec = &recording.buffers[buffer];
-                    let floats = match spec.place {
-                        Place::Shared(piece) => self.shared[piece].as_slice(),
-                        Place::Output(place) => room[place].as_deref().unwrap_or(&[]),
-                    };
-                    TwinOperand::Buffer(&floats[..live * spec.shape.floats()])
-                }
+                Operand::Buffer(buffer) => TwinOperand::Buffer(floats(recording, buffer, live, &self.shared, room)),
             })
             .collect();
-        let (mut from_shared, mut from_output) = (shared_results.iter_mut(), output_results.iter_mut());
-        let mut results: Vec<&mut [f32]> = Vec::new();
-        for &result in &step.results {
-            let spec = &recording.buffers[result];
-            let floats = match spec.place {
-                Place::Shared(_) => from_shared.next().map(|(_, memory)| memory.as_mut_slice()),
-                Place::Output(_) => from_output.next().map(|(_, memory)| &mut **memory),
-            };
-            results.extend(floats.map(|floats| &mut floats[..live * spec.shape.floats()]));
-        }
+        let mut results: Vec<&mut [f32]> = taken
+            .iter_mut()
+            .zip(&step.results)
+            .map(|(taken, result)| &mut taken.floats()[..live * recording.buffers[*result].shape.floats()])
+            .collect();
         self.twins[index].run(&mut TwinCall { frames: live, operands: &operands, results: &mut results })?;
         drop((operands, results));
-        shared_results.into_iter().for_each(|(piece, memory)| self.shared[piece] = memory);
-        output_results.into_iter().for_each(|(place, memory)| room[place] = Some(memory));
+        for taken in taken {
+            match taken {
+                Taken::Shared(piece, memory) => self.shared[piece] = memory,
+                Taken::Output(place, memory) => room[place] = Some(memory),
+            }
+        }
         Ok(())
     }
+}
+
+/// Memory of a result, taken out of its place.
+enum Taken<'a> {
+    Shared(usize, Vec<f32>),
+    Output(usize, &'a mut [f32]),
+}
+
+impl Taken<'_> {
+    fn floats(&mut self) -> &mut [f32] {
+        match self {
+            Self::Shared(_, memory) => memory,
+            Self::Output(_, memory) => memory,
+        }
+    }
+}
+
+/// The live frames in a buffer that was written before.
+fn floats<'a>(
+    recording: &Recording,
+    buffer: usize,
+    live: usize,
+    shared: &'a [Vec<f32>],
+    room: &'a [Option<&mut [f32]>],
+) -> &'a [f32] {
+    let spec = &recording.buffers[buffer];
+    let floats = match spec.place {
+        Place::Shared(piece) => shared[piece].as_slice(),
+        Place::Output(place) => room[place].as_deref().unwrap_or(&[]),
+    };
+    &floats[..live * spec.shape.floats()]
 }

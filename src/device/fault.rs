@@ -186,6 +186,10 @@ impl Device for FaultyDevice {
         Some(self.device.fallback().unwrap_or_else(|| Arc::clone(&self.device)))
     }
 
+    fn has_fallback(&self) -> bool {
+        !self.state.has_no_fallback
+    }
+
     fn memory(&self) -> Option<MemorySnapshot> {
         self.device.memory()
     }

@@ -1,4 +1,4 @@
-//! Execution: what runs a recording. The only folder that names wgpu.
+//! Execution: what runs a recording. The only folder that runs anything of ours on wgpu.
 
 mod adapter;
 
@@ -7,6 +7,8 @@ mod cpu;
 mod cpu_network;
 
 mod fault;
+
+mod gating;
 
 mod gpu;
 
@@ -31,8 +33,8 @@ use crate::telemetry::MemorySnapshot;
 pub(crate) use adapter::open;
 pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
 pub use fault::{Fault, FaultPlan};
+pub(crate) use gating::{decide_rows, refuse_faulty};
 pub use gpu::PipelineCacheDir;
-pub(crate) use host::{decide_rows, refuse_faulty};
 pub(crate) use keeper::{Hold, Keeper};
 pub(crate) use processor::Processor;
 
@@ -50,6 +52,9 @@ pub(crate) trait Device: Send + Sync + std::fmt::Debug {
 
     /// What can do its work when it fails for good; none where nothing could.
     fn fallback(&self) -> Option<Arc<dyn Device>>;
+
+    /// Whether there is such a device.
+    fn has_fallback(&self) -> bool;
 
     /// What its buffers take; none where they are the host's.
     fn memory(&self) -> Option<MemorySnapshot>;
@@ -126,6 +131,6 @@ pub struct CompileReport {
     pub disk_cache_bytes: usize,
     /// Bytes of device memory that the plan's buffers take.
     pub buffer_bytes: u64,
-    /// Time from the graph's recording to a plan that is warm.
+    /// Time from the recorded graph to a plan that is warm.
     pub time: Duration,
 }

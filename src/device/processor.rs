@@ -92,10 +92,12 @@ impl Processor {
         let again = !failed_again && may_replace(&mut replaced, self.most_replacements, Instant::now());
         drop(replaced);
         let new = if again { failed.another(qos).ok().flatten() } else { None };
-        let (device, what) = match (new, failed.fallback()) {
-            (Some(device), _) => (Some(device), "goes on on a new device"),
-            (None, Some(device)) => (Some(device), "goes on on the CPU"),
-            (None, None) => (None, "has no device left"),
+        let (device, what) = match new {
+            Some(device) => (Some(device), "goes on on a new device"),
+            None => match failed.fallback() {
+                Some(device) => (Some(device), "goes on on the CPU"),
+                None => (None, "has no device left"),
+            },
         };
         let mut health = health();
         health.state = if device.is_some() { HealthState::Degraded } else { HealthState::Failed };

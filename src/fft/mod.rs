@@ -24,9 +24,10 @@ mod tests;
 
 use crate::frame::Domain;
 use crate::memory::HostBuffer;
-use crate::simd::{Kernel, Simd, SimdLevel, Vector};
+use crate::simd::{Simd, SimdLevel, Vector, Work};
 use butterfly::Bin;
 use pass::Pass;
+pub(crate) use pass::reverse_bits;
 use response::{Functions, Layout, LeafPair, Response};
 use std::ops::Range;
 
@@ -244,7 +245,7 @@ struct Run<'a> {
     powers: Option<&'a mut [Power]>,
 }
 
-impl Kernel for Run<'_> {
+impl Work for Run<'_> {
     type Output = ();
 
     #[inline(always)]

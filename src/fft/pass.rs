@@ -64,7 +64,7 @@ fn radices(len: usize, max_radix: usize) -> Vec<usize> {
 }
 
 /// The `bits` lowest bits of `value` in reverse order.
-pub(super) fn reverse_bits(value: usize, bits: u32) -> usize {
+pub(crate) fn reverse_bits(value: usize, bits: u32) -> usize {
     value.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0)
 }
 

@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::flow::{DenoiseStep, Flow};
 use super::{CustomKernel, Graph, Node, NodeKind, gather_kernel};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
-use crate::recording::{BufferSpec, DenoiseStep, Flow, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
+use crate::recording::{BufferSpec, GateStep, Kernel, Operand, OutputPort, Place, Recording, Step};
 use crate::stage::denoise::Denoise;
 use crate::stage::filter::{FilterMode, Measure, PhiResolvent, WindowLayout, filter_kernel};
 use crate::stage::fourier::Fourier;
 use crate::stage::gate::Gate;
 
 /// The second output of a filter that measures.
-const POWERS: &str = ".powers";
+pub(super) const POWERS: &str = ".powers";
 
 impl Graph {
     /// Checks the whole graph and compiles it.
@@ -25,7 +26,7 @@ impl Graph {
         for index in order {
             flow.node(&self.nodes[index])?;
         }
-        flow.finish()
+        flow.finish(self.coherence_outputs())
     }
 }
 
@@ -175,9 +176,9 @@ impl FlowRecorder {
         Err(Error::graph(&node.name, format!("the graph already has the denoiser `{first}`")))
     }
 
-    fn finish(self) -> Result<Flow> {
-        let then = (!self.then.outputs.is_empty()).then(|| self.then.finish()).transpose()?;
-        Ok(Flow { first: self.first.finish()?, denoise: self.denoise, then })
+    fn finish(self, coherence_outputs: Vec<String>) -> Result<Flow> {
+        let then = (!self.then.outputs.is_empty()).then(|| self.then.finish().map(Arc::new)).transpose()?;
+        Ok(Flow { first: Arc::new(self.first.finish()?), denoise: self.denoise, then, coherence_outputs })
     }
 }
 
@@ -320,7 +321,8 @@ impl Recorder {
         }
         let result = self.buffer(format!("{source}.gathered"), edge.shape);
         self.steps.push(Step {
-            node: "gather".to_owned(),
+            // As no node of the user's can be called.
+            node: format!("{source}.gather"),
             kernel: Arc::new(gather_kernel(edge.shape)),
             operands: vec![edge.operand],
             results: vec![result],

@@ -1,5 +1,4 @@
-//! Kernels that users bring: WGSL with a closure as its CPU twin, validated before any driver sees it. Also the one
-//! kernel that the graph itself puts in, which lays live frames side by side for them.
+//! Kernels that users bring: WGSL with a closure as its CPU twin, validated before any driver sees it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +7,11 @@ use super::limits::{self, Needs};
 use super::{loops, weight};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
-use crate::recording::{CheckedModule, Kernel, Twin, TwinCall, TwinWorker};
+use crate::recording::{CheckedModule, Kernel, Twin, TwinCall, TwinWorker, word};
 use crate::simd::SimdLevel;
 
 /// `flat_workgroup`, for custom kernels. It goes behind their source, so that lines in error messages are theirs.
-const SHARED_WGSL: &str = include_str!("../../shaders/frames.wgsl");
-const GATHER_WGSL: &str = concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gather.wgsl"));
+const SHARED_WGSL: &str = include_str!("../../shaders/dispatch.wgsl");
 
 type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
 
@@ -23,7 +21,7 @@ type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
 ///
 /// | binding | address space | what |
 /// | --- | --- | --- |
-/// | 0 | `uniform` | a struct: `count: u32` (live frames), `frame_len: u32` (floats in a result frame), then your parameters |
+/// | 0 | `uniform` | a struct: `count: u32` (live frames), `frame_len: u32` (floats in a result frame), then each [parameter](Self::param) |
 /// | 1 to n | `storage, read` | the frames of each source, side by side, as an array |
 /// | n + 1 | `storage, read_write` | the result's frames, side by side, as an array |
 ///
@@ -31,8 +29,9 @@ type TwinFn = dyn Fn(&[&[f32]], &mut [f32]) + Send + Sync;
 /// `count` or more. The module must keep to what every adapter has: 256 invocations, 16 KiB of workgroup memory,
 /// 8 storage buffers (7 where there is a loop), no extensions; to 64 KiB of text, 64 KiB of variables in each invocation, and
 /// 1,000,000 steps with called functions written out. All loops of one invocation may turn 60,000 times together, the look at
-/// the condition that ends one included: beyond that they are ended, and the run fails with [`Error::CustomKernel`], so that
-/// no kernel holds a GPU for ever. The twin has no such budget: it is the app's own code.
+/// the condition that ends one included; where some of them have barriers and others do not, those with barriers 20,000
+/// times and the others 40,000. Beyond that they are ended, and the run fails with [`Error::CustomKernel`], so that no kernel
+/// holds a GPU for ever. The twin has no such budget: it is the app's own code.
 ///
 /// The twin is called for each live frame with the frame of each source, and writes all of the result frame. It must
 /// compute the same function; the parameters that it needs it captures.
@@ -97,15 +96,14 @@ impl CustomKernel {
         let shape = self.shape.unwrap_or(sources[0]);
         shape.check_size().map_err(|problem| Error::graph(node, format!("of the result: {problem}")))?;
         let wgsl = format!("{}\n{SHARED_WGSL}", self.wgsl);
-        let (entry, checked) = weight::with_room(&wgsl, || validate(&wgsl, sources.len()))
+        let (entry, checked) = weight::with_room(&wgsl, || validate(&wgsl, sources.len(), self.params.len()))
             .map_err(|problem| Error::CustomKernel { node: node.to_owned(), problem })?;
-        let frame_len = u32::try_from(shape.floats()).unwrap_or(u32::MAX);
         let kernel = Kernel {
             name: format!("{node}.{entry}"),
             wgsl: wgsl.into(),
             entry,
             constants: Vec::new(),
-            params: std::iter::once(frame_len).chain(self.params.iter().copied()).collect(),
+            params: std::iter::once(word(shape.floats())).chain(self.params.iter().copied()).collect(),
             reads_units: false,
             tables: Vec::new(),
             checked: Some(checked),
@@ -150,7 +148,7 @@ impl From<i32> for ParamWord {
 }
 
 /// Checks a user's module; returns the name of its entry point, and the module with a budget for its loops.
-fn validate(wgsl: &str, sources: usize) -> Result<(String, CheckedModule), String> {
+fn validate(wgsl: &str, sources: usize, params: usize) -> Result<(String, CheckedModule), String> {
     let (mut module, info) = limits::resolve(wgsl, &[])?;
     weight::check(&module)?;
     let [entry] = module.entry_points.as_slice() else {
@@ -168,8 +166,9 @@ fn validate(wgsl: &str, sources: usize) -> Result<(String, CheckedModule), Strin
         false => problem,
     })?;
     check_bindings(&module, sources)?;
+    check_params(&module, params)?;
     if has_loop_budget {
-        loops::bound(&mut module, u32::try_from(sources + 2).unwrap_or(u32::MAX));
+        loops::bound(&mut module, word(sources + 2));
         limits::validate(&module).map_err(|problem| format!("with a budget for its loops: {problem}"))?;
     }
     Ok((entry, CheckedModule { module: Arc::new(module), has_loop_budget }))
@@ -198,11 +197,32 @@ fn check_bindings(module: &naga::Module, sources: usize) -> Result<(), String> {
     Ok(())
 }
 
-struct ClosureTwin {
-    twin: Arc<TwinFn>,
+/// Refuses a uniform that is larger than what it is filled with: a parameter that was not given would be 0 on a GPU.
+fn check_params(module: &naga::Module, params: usize) -> Result<(), String> {
+    let is_uniform = |variable: &naga::GlobalVariable| variable.space == naga::AddressSpace::Uniform;
+    let Some((_, variable)) = module.global_variables.iter().find(|(_, variable)| is_uniform(variable)) else {
+        return Ok(());
+    };
+    let naga::TypeInner::Struct { members, .. } = &module.types[variable.ty].inner else {
+        return Err("@group(0) @binding(0) must be a struct that begins with `count` and `frame_len`".to_owned());
+    };
+    // Up to the last member's end: what comes after it only fills up a vector's alignment.
+    let end_of = |member: &naga::StructMember| member.offset + module.types[member.ty].inner.size(module.to_ctx());
+    let (bytes, given) = (members.last().map_or(0, end_of) as usize, 4 * (2 + params));
+    if bytes > given {
+        return Err(format!(
+            "its `params` struct has {bytes} bytes; count, frame_len and {params} parameters are {given}"
+        ));
+    }
+    Ok(())
+}
+
+/// A twin that is called for each frame.
+pub(super) struct ClosureTwin {
+    pub(super) twin: Arc<TwinFn>,
     /// Floats in a frame of each source, and of the result.
-    sources: Vec<usize>,
-    result: usize,
+    pub(super) sources: Vec<usize>,
+    pub(super) result: usize,
 }
 
 impl fmt::Debug for ClosureTwin {
@@ -231,26 +251,5 @@ impl TwinWorker for ClosureWorker {
             (self.twin)(&sources, result);
         }
         Ok(())
-    }
-}
-
-/// Copies the live frames of an input side by side.
-pub(crate) fn gather_kernel(shape: FrameShape) -> Kernel {
-    Kernel {
-        name: "gather_frames".to_owned(),
-        wgsl: GATHER_WGSL.into(),
-        entry: "gather_frames".to_owned(),
-        constants: Vec::new(),
-        params: vec![u32::try_from(shape.floats()).unwrap_or(u32::MAX)],
-        reads_units: true,
-        tables: Vec::new(),
-        checked: None,
-        items_per_frame: 1,
-        items_per_workgroup: 1,
-        twin: Arc::new(ClosureTwin {
-            twin: Arc::new(|sources, result| result.copy_from_slice(sources[0])),
-            sources: vec![shape.floats()],
-            result: shape.floats(),
-        }),
     }
 }

@@ -20,17 +20,19 @@ impl Needs {
     pub(crate) fn of(module: &naga::Module, info: &naga::valid::ModuleInfo, entry: usize) -> Self {
         let uses = info.get_entry_point(entry);
         let used = module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty());
-        let (mut workgroup_bytes, mut storage_buffers) = (0, 0);
+        let (mut workgroup_bytes, mut storage_buffers) = (0_u32, 0);
         for (_, variable) in used {
             match variable.space {
                 naga::AddressSpace::WorkGroup => {
-                    workgroup_bytes += module.types[variable.ty].inner.size(module.to_ctx());
+                    let bytes = module.types[variable.ty].inner.size(module.to_ctx());
+                    workgroup_bytes = workgroup_bytes.saturating_add(bytes);
                 }
                 naga::AddressSpace::Storage { .. } => storage_buffers += 1,
                 _ => {}
             }
         }
-        let invocations = module.entry_points[entry].workgroup_size.iter().product();
+        let sizes = module.entry_points[entry].workgroup_size;
+        let invocations = sizes.into_iter().fold(1, u32::saturating_mul);
         Self { invocations, workgroup_bytes, storage_buffers }
     }
 

@@ -4,6 +4,10 @@ mod check;
 
 mod custom;
 
+mod flow;
+
+mod gather;
+
 pub(crate) mod limits;
 
 pub(crate) mod loops;
@@ -17,8 +21,10 @@ use crate::stage::fourier::Fourier;
 use crate::stage::gate::Gate;
 use crate::telemetry;
 
-pub(crate) use custom::gather_kernel;
+use self::check::POWERS;
+pub(crate) use self::flow::{DenoiseStep, Flow};
 pub use custom::{CustomKernel, ParamWord};
+pub(crate) use gather::gather_kernel;
 
 /// Stages and custom kernels joined by edges.
 ///
@@ -107,11 +113,11 @@ impl Graph {
     }
 
     /// Outputs that hold what a filter measured for its coherence.
-    pub(crate) fn coherence_outputs(&self) -> Vec<String> {
+    fn coherence_outputs(&self) -> Vec<String> {
         let measures =
             |node: &Node| matches!(&node.kind, NodeKind::Filter(filter) if filter.measure == Measure::Coherence);
         let powers: Vec<String> =
-            self.nodes.iter().filter(|node| measures(node)).map(|node| format!("{}.powers", node.name)).collect();
+            self.nodes.iter().filter(|node| measures(node)).map(|node| format!("{}{POWERS}", node.name)).collect();
         let is_of_them = |node: &&Node| node.sources.first().is_some_and(|source| powers.contains(source));
         let outputs = self.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Output));
         outputs.filter(is_of_them).map(|node| node.name.clone()).collect()

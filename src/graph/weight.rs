@@ -27,7 +27,7 @@ pub(super) fn with_room<T: Send>(wgsl: &str, work: impl FnOnce() -> Result<T, St
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("auricle.wgsl".to_owned()).stack_size(STACK_BYTES);
         let thread = thread.spawn_scoped(scope, work).map_err(|error| format!("no thread to parse it on: {error}"))?;
-        thread.join().unwrap_or_else(|_panic| Err("naga, which parses it, panicked".to_owned()))
+        thread.join().unwrap_or_else(|_panic| Err("checking it panicked".to_owned()))
     })
 }
 

@@ -4,6 +4,7 @@
 //! `onnx.proto` gives them, and read by `prost`, which bounds lengths and depth. (`rten-onnx` brings all of them
 //! ready-made, but allocates what a length says before it looks whether so much is there.)
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -85,6 +86,8 @@ const FLOAT: i32 = 1;
 pub(super) struct Graph {
     path: PathBuf,
     graph: GraphProto,
+    /// Which node makes a value: the first of several.
+    makers: HashMap<String, usize>,
 }
 
 impl Graph {
@@ -94,7 +97,13 @@ impl Graph {
             .map_err(|error| ModelError::import(path, format!("expected an ONNX file: {error}")))?;
         let graph =
             model.graph.ok_or_else(|| ModelError::import(path, "expected an ONNX file, got one without graph"))?;
-        Ok(Self { path: path.to_owned(), graph })
+        let mut makers = HashMap::new();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            for output in &node.outputs {
+                makers.entry(output.clone()).or_insert(index);
+            }
+        }
+        Ok(Self { path: path.to_owned(), graph, makers })
     }
 
     pub(super) fn problem(&self, problem: impl Into<String>) -> ModelError {
@@ -148,7 +157,7 @@ impl Graph {
     }
 
     fn find(&self, value: &str) -> Option<&Node> {
-        self.graph.nodes.iter().find(|node| node.outputs.iter().any(|output| output == value))
+        self.makers.get(value).map(|&index| &self.graph.nodes[index])
     }
 
     /// Of the two inputs of a node: the one that is stored in the file, and the one that is computed.

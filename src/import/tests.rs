@@ -4,6 +4,7 @@
 //! files, which tests/import.rs reads where they are, have both.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::dtln::from_onnx;
 use super::onnx::{Node, encoded};
@@ -114,6 +115,19 @@ fn every_tensor_finds_its_place() {
     assert_eq!(ours("stage2.norm.bias"), values(256, 11));
     assert_eq!(ours("stage2.mask.bias"), values(256, 7));
     assert!(model.description().licence.starts_with("unknown"), "nobody knows who made these");
+}
+
+/// A file that is made to keep whoever reads it busy.
+#[test]
+fn a_long_chain_of_nodes_takes_no_long_time() {
+    const LEN: usize = 100_000;
+    let mut pair = Pair::new();
+    pair.first.0 = replaced(FIRST, "LSTM x", &format!("LSTM v{LEN}"));
+    pair.first.0.push(Node::from_text("Identity x -> v0"));
+    pair.first.0.extend((0..LEN).map(|n| Node::from_text(&format!("Identity v{n} -> v{}", n + 1))));
+    let start = Instant::now();
+    pair.import().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?} for {LEN} nodes", start.elapsed());
 }
 
 fn assert_refused(pair: Pair, parts: &[&str]) {

@@ -7,8 +7,8 @@ use num_complex::{Complex32, Complex64};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 use crate::graph::{CustomKernel, Graph};
+use crate::recording::word;
 use crate::stage::fourier::{Fourier, Taper};
-use crate::stage::tile::word;
 use crate::{Engine, Plan};
 
 const WGSL: &str = include_str!("../../shaders/delay.wgsl");

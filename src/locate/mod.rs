@@ -12,6 +12,8 @@
 
 mod delay;
 
+mod features;
+
 mod policy;
 
 pub mod weighting;

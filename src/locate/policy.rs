@@ -1,13 +1,12 @@
-//! The policy: what it sees of two spectra, what it makes of that, and its file.
+//! The policy: what it makes of what it sees, and its file.
 
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use num_complex::Complex32;
 use serde::{Deserialize, Serialize};
 
-use super::weighting::bins;
+use super::features::{Features, SEEN, SEEN_OF_ALL};
 use crate::format::pending::PendingFile;
 use crate::stage::denoise::file::{StoredAs, described, read_bounded, read_tensors, write_tensors};
 use crate::stage::denoise::model::{LARGEST_WEIGHT, ModelError, Tensor};
@@ -15,18 +14,10 @@ use crate::stage::denoise::model::{LARGEST_WEIGHT, ModelError, Tensor};
 const KEY: &str = "auricle_policy";
 const BUILTIN: &[u8] = include_bytes!("../../assets/auricle-policy.safetensors");
 
-/// What is seen of each band: the mean level, the lower one, how far apart they are, the coherence, how peaked it is.
-const SEEN: usize = 5;
-/// What is seen of the whole: see [`Features::new`].
-const SEEN_OF_ALL: usize = 4;
 /// What is made of each band: a mask and how much of the magnitude is taken out.
 pub(crate) const MADE: usize = 2;
-/// Bins over which a magnitude is held against its neighbours': so many to either side.
-const NEIGHBOURS: usize = 16;
 /// The most that a bin counts for standing out, as a logarithm.
 const MOST_STANDING_OUT: f32 = 4.0;
-/// Keeps logarithms of silence finite.
-const TINY: f32 = 1e-12;
 
 /// What a policy file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,8 +121,8 @@ impl Policy {
     /// Reads a policy file: safetensors with a description, as `auricle train policy` writes them.
     ///
     /// # Errors
-    /// [`ModelError`] when it cannot be read, is laid out in another way to the last byte, or when a tensor is missing, of
-    /// another shape than described, not known or not finite.
+    /// [`ModelError`] when it cannot be read, is not laid out as described, tensor after tensor up to the last byte of
+    /// the file, or when a tensor is missing, of another shape than described, not known or not finite.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, ModelError> {
         let path = path.as_ref();
         Self::from_bytes(&read_bounded(path)?).map_err(|problem| problem.in_file(path))
@@ -302,109 +293,4 @@ fn between_bands(logits: &[f32], bins: usize) -> Vec<f32> {
         values[band] + part * (values[band + 1] - values[band])
     };
     (0..bins).map(value).collect()
-}
-
-/// What is seen of a pair of spectra.
-#[derive(Clone, Debug)]
-pub(crate) struct Features {
-    inputs: usize,
-    /// Band after band, with its neighbours and with what is seen of the whole.
-    seen: Vec<f32>,
-    /// How far each bin's cross-spectrum stands out from its neighbours', as a logarithm; in the order of frequency.
-    pub(crate) standing_out: Vec<f32>,
-    /// Mean power of both in each bin, in the order of frequency.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "the distortion term of training reads it"))]
-    pub(crate) power: Vec<f32>,
-}
-
-impl Features {
-    pub(crate) fn new(description: &PolicyDescription, first: &[f32], second: &[f32]) -> Self {
-        let PolicyDescription { bins: count, bands, context, .. } = *description;
-        assert!(first.len() == 2 * count && second.len() == 2 * count, "spectra should have {count} bins");
-        let (first, second) = (&leveled(bins(first)), &leveled(bins(second)));
-        let width = count / bands;
-        let at = |k: usize| k ^ (count / 2);
-        let cross: Vec<Complex32> = (0..count).map(|k| first[at(k)] * second[at(k)].conj()).collect();
-        let magnitude: Vec<f32> = cross.iter().map(|z| z.norm()).collect();
-        let level = |spectrum: &[Complex32]| {
-            let powers: Vec<f32> = (0..bands)
-                .map(|band| (0..width).map(|k| spectrum[at(band * width + k)].norm_sqr()).sum::<f32>() / width as f32)
-                .collect();
-            let logs: Vec<f32> = powers.iter().map(|power| (power + TINY).log10()).collect();
-            let middle = median(&logs);
-            let most = powers.iter().fold(0.0_f32, |most, power| most.max(*power));
-            // How far the highest band is above the mean of all, as logarithms.
-            let peak = (most + TINY).log10() - logs.iter().sum::<f32>() / bands as f32;
-            (powers, logs.into_iter().map(|log| log - middle).collect::<Vec<f32>>(), peak)
-        };
-        let (first_power, first_level, first_peak) = level(first);
-        let (second_power, second_level, second_peak) = level(second);
-        let mut of_bands = vec![[0.0; SEEN]; bands];
-        for (band, seen) in of_bands.iter_mut().enumerate() {
-            let part = band * width..(band + 1) * width;
-            let sum: Complex32 = cross[part.clone()].iter().sum();
-            let mean = magnitude[part.clone()].iter().sum::<f32>() / width as f32;
-            let most = magnitude[part].iter().fold(0.0_f32, |most, magnitude| most.max(*magnitude));
-            let both = width as f32 * (first_power[band] * second_power[band]).sqrt();
-            let (a, b) = (first_level[band], second_level[band]);
-            *seen = [
-                0.5 * (a + b),
-                a.min(b),
-                (a - b).abs(),
-                2.0 * sum.norm() / (both + TINY),
-                2.0 * ((most + TINY) / (mean + TINY)).log10(),
-            ];
-        }
-        let mean = |of: fn(&[f32; SEEN]) -> f32| of_bands.iter().map(of).sum::<f32>() / bands as f32;
-        // What kind of signal it may be: how far the highest band stands out, how coherent and how peaked all are, and how
-        // many bands are 5 dB above the middle one.
-        let of_all: [f32; SEEN_OF_ALL] = [
-            0.5 * (first_peak + second_peak),
-            mean(|seen| seen[3]) / 2.0,
-            mean(|seen| seen[4]) / 2.0,
-            mean(|seen| f32::from(seen[0] > 0.5)),
-        ];
-        let inputs = description.inputs();
-        let mut seen = Vec::with_capacity(bands * inputs);
-        for band in 0..bands {
-            for near in band..=band + 2 * context {
-                seen.extend(of_bands[near.saturating_sub(context).min(bands - 1)]);
-            }
-            seen.extend(of_all);
-        }
-        let power = (0..count).map(|k| 0.5 * (first[at(k)].norm_sqr() + second[at(k)].norm_sqr())).collect();
-        Self { inputs, seen, standing_out: standing_out(&magnitude), power }
-    }
-
-    pub(crate) fn of_band(&self, band: usize) -> &[f32] {
-        &self.seen[band * self.inputs..(band + 1) * self.inputs]
-    }
-}
-
-/// The same spectrum with a mean power of 1: how loud it is says nothing.
-fn leveled(spectrum: &[Complex32]) -> Vec<Complex32> {
-    let largest = spectrum.iter().fold(0.0_f32, |largest, z| largest.max(z.re.abs()).max(z.im.abs()));
-    if !(largest > 0.0 && largest.is_finite()) {
-        return vec![Complex32::default(); spectrum.len()];
-    }
-    let scaled: Vec<Complex32> = spectrum.iter().map(|z| z / largest).collect();
-    let power = scaled.iter().map(Complex32::norm_sqr).sum::<f32>() / scaled.len() as f32;
-    scaled.into_iter().map(|z| z / power.sqrt()).collect()
-}
-
-fn median(values: &[f32]) -> f32 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f32::total_cmp);
-    let middle = sorted.len() / 2;
-    0.5 * (sorted[middle - 1] + sorted[middle])
-}
-
-/// The logarithm of each magnitude against the mean of those around it; beyond the ends stand the outermost ones.
-fn standing_out(magnitude: &[f32]) -> Vec<f32> {
-    let last = magnitude.len() - 1;
-    let around = |k: usize| {
-        let sum: f32 = (k..=k + 2 * NEIGHBOURS).map(|at| magnitude[at.saturating_sub(NEIGHBOURS).min(last)]).sum();
-        sum / (2 * NEIGHBOURS + 1) as f32
-    };
-    magnitude.iter().enumerate().map(|(k, magnitude)| ((magnitude + TINY) / (around(k) + TINY) + 1e-6).ln()).collect()
 }

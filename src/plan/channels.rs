@@ -30,7 +30,7 @@ pub(crate) struct Channels {
     safe: Vec<(u32, NetworkState)>,
     safe_at: Instant,
     /// Live signals do not wait for buffers that others took.
-    _holds: Vec<Hold>,
+    holds: Vec<Hold>,
 }
 
 /// All that is known of a channel, on its way from one place to another.
@@ -63,13 +63,13 @@ const FIRST_ROOM: u32 = 4;
 impl Channels {
     pub(crate) fn new(plan: &Arc<Compiled>, output: &str) -> Result<Self> {
         let room = FIRST_ROOM as usize;
-        let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, room)).transpose()?;
+        let denoising = plan.denoise().map(|step| Denoising::new(plan, step, room)).transpose()?;
         let results = match denoising {
             None => Results::Run(RunOutput::new(Layout::Dense)),
             Some(_) => Results::Each(Vec::new()),
         };
         Ok(Self {
-            _holds: plan.hold(),
+            holds: plan.hold(),
             plan: Arc::clone(plan),
             output: output.to_owned(),
             first: plan.first.session(room),
@@ -123,16 +123,25 @@ impl Channels {
 
     /// Frames that the plan holds back.
     pub(crate) fn latency_frames(&self) -> usize {
-        self.plan.latency_frames
+        self.plan.latency_frames()
     }
 
-    /// Takes a channel out; its place is free again.
+    /// Takes a channel out; its place is free again, also where the device fails at it.
     pub(crate) fn take(&mut self, channel: u32) -> Result<ChannelState> {
-        self.safe.retain(|(safe, _)| *safe != channel);
         let first = self.first.take_channel(channel);
-        let denoising = self.denoising.as_mut().map(|denoising| denoising.take_channel(channel)).transpose()?;
-        self.free.push(channel);
-        Ok(ChannelState { first, denoising })
+        let denoising = self.denoising.as_mut().map(|denoising| denoising.take_channel(channel)).transpose();
+        match denoising {
+            Ok(denoising) => {
+                self.safe.retain(|(safe, _)| *safe != channel);
+                self.free.push(channel);
+                Ok(ChannelState { first, denoising })
+            }
+            Err(error) => {
+                // Whoever has the place next begins anew; what the device says to that is no news.
+                self.close(&[channel]).ok();
+                Err(error)
+            }
+        }
     }
 
     /// Closes channels.
@@ -168,10 +177,12 @@ impl Channels {
     /// the network knew when it was [kept safe](Self::keep_safe).
     pub(crate) fn recover(&mut self, plan: &Arc<Compiled>) -> Result<bool> {
         self.plan = Arc::clone(plan);
-        let Some(step) = plan.denoise.as_ref().filter(|_| self.denoising.is_some()) else { return Ok(true) };
+        self.holds = plan.hold();
+        let Some(step) = plan.denoise().filter(|_| self.denoising.is_some()) else { return Ok(true) };
         let mut denoising = Denoising::new(plan, step, self.room as usize)?;
-        for (channel, state) in self.safe.drain(..) {
-            denoising.restore_network(channel, &state)?;
+        // It stays safe: this device may fail before any of it is saved anew.
+        for (channel, state) in &self.safe {
+            denoising.restore_network(*channel, state)?;
         }
         self.first = plan.first.session(self.room as usize);
         self.denoising = Some(denoising);
@@ -180,11 +191,11 @@ impl Channels {
 
     /// Now and then, reads back what the network knows, where its device may fail.
     pub(crate) fn keep_safe(&mut self) {
-        let Some(denoising) = self.denoising.as_mut().filter(|_| self.plan.device.fallback().is_some()) else { return };
         if self.safe_at.elapsed() < KEEP_SAFE_EVERY {
             return;
         }
         self.safe_at = Instant::now();
+        let Some(denoising) = self.denoising.as_mut().filter(|_| self.plan.device().has_fallback()) else { return };
         if self.room as usize - self.free.len() > MOST_KEPT_SAFE {
             return;
         }
@@ -204,7 +215,7 @@ impl Channels {
         match (&mut self.denoising, &mut self.results) {
             (Some(denoising), Results::Each(results)) => {
                 denoising.advance(&self.plan, &mut self.first, which, &inputs)?;
-                collect(denoising, which, self.plan.latency_frames, &self.output, results);
+                collect(denoising, which, self.plan.latency_frames(), &self.output, results);
                 Ok(())
             }
             (_, Results::Run(output)) => self.first.push(&self.plan.first, which, &inputs, output),

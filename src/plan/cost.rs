@@ -49,7 +49,7 @@ impl CostModel {
             let mut pieces = self.lock();
             pieces.count += 1;
             let count = pieces.count;
-            pieces.sizes[size_of(frames)].learn(took, count);
+            pieces.sizes[power_of_two_below(frames).min(BUCKETS - 1)].learn(took, count);
         }
     }
 
@@ -81,9 +81,9 @@ impl CostModel {
     }
 }
 
-/// The largest power of two that is no more than the frames: so nothing vouches for a larger piece.
-fn size_of(frames: usize) -> usize {
-    (frames.max(1).ilog2() as usize).min(BUCKETS - 1)
+/// Which power of two is the largest that is no more than the frames: so nothing vouches for a larger piece.
+pub(crate) fn power_of_two_below(frames: usize) -> usize {
+    frames.max(1).ilog2() as usize
 }
 
 impl Pieces {

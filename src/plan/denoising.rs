@@ -8,9 +8,10 @@ use super::frames::{FramesChannel, FramesSession};
 use super::queue::Queue;
 use crate::error::Result;
 use crate::frame::{FrameShape, FrameState};
+use crate::graph::DenoiseStep;
+use crate::recording::Recording;
 use crate::recording::batch::InputSamples;
 use crate::recording::results::{Layout, RunOutput, add_time};
-use crate::recording::{DenoiseStep, Recording};
 use crate::stage::denoise::network::{Network, NetworkState};
 use crate::stage::denoise::stream::{DenoiseChannel, DenoiseStream};
 
@@ -65,7 +66,7 @@ impl Denoising {
     pub(super) fn new(plan: &Compiled, step: &DenoiseStep, channels: usize) -> Result<Self> {
         // Without channels there is nothing to do, but a network needs one.
         let options = step.denoise.network_options();
-        let network = plan.device.open_network(&step.denoise.model, channels.max(1), &options)?;
+        let network = plan.device().open_network(&step.denoise.model, channels.max(1), &options)?;
         let stream = DenoiseStream::new(&step.denoise, network, channels, step.shape.len(), plan.quiet())?;
         let waits = |name: &str, shape: FrameShape, from: From| Waiting {
             name: name.to_owned(),
@@ -113,9 +114,8 @@ impl Denoising {
         self.then.iter_mut().for_each(|then| then.grow(channels));
     }
 
-    /// Some channels begin anew.
+    /// Some channels begin anew, whatever the device says.
     pub(super) fn clear(&mut self, which: &[u32]) -> Result<()> {
-        self.stream.clear(which)?;
         for channel in which {
             let index = *channel as usize;
             (self.pushed[index], self.given[index]) = (0, 0);
@@ -123,7 +123,7 @@ impl Denoising {
             self.waiting.iter_mut().for_each(|waiting| drop(waiting.queue.take_channel(*channel)));
             self.then.iter_mut().for_each(|then| drop(then.take_channel(*channel)));
         }
-        Ok(())
+        self.stream.clear(which)
     }
 
     /// Takes a channel's state out; it begins anew.

@@ -14,6 +14,9 @@ use crate::telemetry::Counters;
 
 use super::Profile;
 
+/// What can be run on and is not, at most.
+const MOST_IDLE: usize = 8;
+
 /// A recording, ready to run.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -21,7 +24,7 @@ pub(super) struct Frames {
     report: CompileReport,
     device: Arc<dyn Device>,
     options: PlanOptions,
-    telling: Telling,
+    figures: RunFigures,
     /// Live signals that count on it.
     keeper: Keeper,
     /// What can be run on and is not: one for each thread that ran it at the same time as others.
@@ -30,14 +33,14 @@ pub(super) struct Frames {
 
 /// Who is told what its runs did.
 #[derive(Debug)]
-pub(super) struct Telling {
+pub(super) struct RunFigures {
     pub(super) counters: Arc<Counters>,
     pub(super) profile: Arc<Profile>,
     /// Whether it is what follows a denoiser.
     pub(super) is_then: bool,
 }
 
-impl Telling {
+impl RunFigures {
     fn ran(&self, output: &RunOutput) {
         let counts = output.part_counts();
         if counts.total > 0 {
@@ -50,18 +53,29 @@ impl Telling {
 impl Frames {
     pub(super) fn new(
         device: &Arc<dyn Device>,
-        recording: Recording,
+        recording: &Arc<Recording>,
         options: &PlanOptions,
-        telling: Telling,
+        figures: RunFigures,
     ) -> Result<Self> {
-        let recording = Arc::new(recording);
-        let mut prepared = device.prepare(Arc::clone(&recording), options)?;
-        let keeper = Keeper::default();
-        prepared.keep_for(&keeper);
-        let report = prepared.report().clone();
-        let idle = Mutex::new(vec![prepared]);
-        let (device, options) = (Arc::clone(device), options.clone());
-        Ok(Self { recording, report, device, options, telling, keeper, idle })
+        let mut frames = Self {
+            recording: Arc::clone(recording),
+            report: CompileReport::default(),
+            device: Arc::clone(device),
+            options: options.clone(),
+            figures,
+            keeper: Keeper::default(),
+            idle: Mutex::default(),
+        };
+        let first = frames.prepare()?;
+        frames.report = first.report().clone();
+        frames.put_back(first);
+        Ok(frames)
+    }
+
+    fn prepare(&self) -> Result<Box<dyn PreparedPlan>> {
+        let mut one = self.device.prepare(Arc::clone(&self.recording), &self.options)?;
+        one.keep_for(&self.keeper);
+        Ok(one)
     }
 
     pub(super) fn recording(&self) -> &Recording {
@@ -105,9 +119,9 @@ impl Frames {
         let mut one = self.take_idle()?;
         let run = one.run(batch, output).inspect_err(|_| output.clear());
         if run.is_ok() {
-            self.telling.ran(output);
+            self.figures.ran(output);
         }
-        self.idle().push(one);
+        self.put_back(one);
         run
     }
 
@@ -117,12 +131,18 @@ impl Frames {
 
     fn take_idle(&self) -> Result<Box<dyn PreparedPlan>> {
         let one = self.idle().pop();
-        let prepare = || {
-            let mut one = self.device.prepare(Arc::clone(&self.recording), &self.options)?;
-            one.keep_for(&self.keeper);
-            Ok(one)
-        };
-        one.map_or_else(prepare, Ok)
+        one.map_or_else(|| self.prepare(), Ok)
+    }
+
+    /// For the next run. What a burst of many threads needed does not stay.
+    fn put_back(&self, one: Box<dyn PreparedPlan>) {
+        let mut idle = self.idle();
+        if idle.len() < MOST_IDLE {
+            idle.push(one);
+        } else {
+            drop(idle);
+            drop(one);
+        }
     }
 
     /// As long as this is held, its buffers do not leave the device for others.
@@ -134,7 +154,7 @@ impl Frames {
     pub(super) fn wake(&self) -> Result<()> {
         let mut one = self.take_idle()?;
         let woken = one.wake();
-        self.idle().push(one);
+        self.put_back(one);
         woken
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::graph::Graph;
+use crate::graph::{Flow, Graph};
 use crate::recording::results::{FrameCounts, add_time};
-use crate::recording::{Flow, Operand, Recording};
+use crate::recording::{Operand, Recording};
 use crate::telemetry::{NodeKind, NodeSnapshot, PlanSnapshot, StageSnapshot};
 
 /// The figures of one plan.
@@ -46,7 +46,7 @@ const PARTS: usize = 4;
 
 impl Profile {
     pub(crate) fn new(graph: &Graph, flow: &Flow) -> Self {
-        let (first, then) = (traffic(&flow.first), flow.then.as_ref().map(traffic).unwrap_or_default());
+        let (first, then) = (traffic(&flow.first), flow.then.as_deref().map(traffic).unwrap_or_default());
         let node = |(name, kind, sources, frame_bytes): (String, NodeKind, Vec<String>, u64)| {
             let (part, (read, written)) = match kind {
                 NodeKind::Input => (Part::All, (0, frame_bytes)),
@@ -117,27 +117,6 @@ impl Profile {
             return vec![stage.to_owned()];
         }
         stage.split('+').filter(|name| is_node(name)).map(str::to_owned).collect()
-    }
-}
-
-impl Flow {
-    /// Bytes of a frame that the gate looks at.
-    fn gated_bytes(&self) -> u64 {
-        let input = self.first.gate.as_ref().map_or(0, |gate| gate.input);
-        self.first.inputs.get(input).map_or(0, |(_, shape)| bytes(shape.floats()))
-    }
-
-    fn output_bytes(&self, name: &str) -> u64 {
-        let of = |recording: &Recording| {
-            let port = recording.outputs.iter().find(|port| port.name == name)?;
-            Some(recording.buffers[port.buffer].shape.floats())
-        };
-        let of_denoise = || {
-            let step = self.denoise.as_ref()?;
-            step.outputs.iter().any(|output| output == name).then(|| step.shape.floats())
-        };
-        let floats = of(&self.first).or_else(of_denoise).or_else(|| self.then.as_ref().and_then(of));
-        floats.map_or(0, bytes)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::recording::results::RunOutput;
 /// Channels that go on from one push to the next: the gate's hold, the filter's neighbours and the denoiser's state carry
 /// over, so that the pieces come out as the whole would have.
 ///
-/// A push gives back the frames up to the last but [`Plan::latency_frames`](crate::Plan::latency_frames), and `finish` gives the rest. A push that is
-/// refused because of its samples changes nothing: other samples can be pushed in their place. After an error of the
-/// device the session has to be opened anew, and is then on another one; [`Snapshot::health`](crate::Snapshot::health)
-/// says so. (A [`Stream`](crate::Stream) goes on by itself.)
+/// A push gives back the frames up to the last but [`Plan::latency_frames`](crate::Plan::latency_frames), and `finish`
+/// gives the rest. A push that is refused because of its samples changes nothing: other samples can be pushed in their
+/// place. After an error of the device the session has to be opened anew, and is then on another one;
+/// [`Snapshot::health`](crate::Snapshot::health) says so. (A [`Stream`](crate::Stream) goes on by itself.)
 #[derive(Debug)]
 pub struct Session {
     plan: Arc<Compiled>,
@@ -34,8 +34,9 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(plan: &Arc<Compiled>, channels: usize) -> Result<Self> {
+        Compiled::check_channels(channels)?;
         let first = plan.first.session(channels);
-        let denoising = plan.denoise.as_ref().map(|step| Denoising::new(plan, step, channels)).transpose()?;
+        let denoising = plan.denoise().map(|step| Denoising::new(plan, step, channels)).transpose()?;
         Ok(Self {
             plan: Arc::clone(plan),
             owner: None,
@@ -49,12 +50,9 @@ impl Session {
 
     /// One that sees to another device when its own fails.
     pub(crate) fn open(plan: &Plan, qos: Qos, channels: usize) -> Result<Self> {
-        let mut session = None;
-        plan.run_on(qos, |compiled| {
-            session = Some(Self { owner: Some((plan.clone(), qos)), ..Self::new(compiled, channels)? });
-            Ok(())
-        })?;
-        session.ok_or_else(|| Error::setting("the session", "none", "the plan should have opened one"))
+        let mut session = plan.run_on(qos, |compiled| Self::new(compiled, channels))?;
+        session.owner = Some((plan.clone(), qos));
+        Ok(session)
     }
 
     /// The next session will be on another device, if this one failed.
@@ -133,7 +131,7 @@ impl Session {
         }
         self.advance(inputs)?;
         if let Some(denoising) = &mut self.denoising {
-            let ready = self.which.first().map_or(0, |channel| denoising.ready(*channel, self.plan.latency_frames));
+            let ready = self.which.first().map_or(0, |channel| denoising.ready(*channel, self.plan.latency_frames()));
             denoising.give(&self.which, ready, output);
         }
         Ok(())
@@ -156,6 +154,8 @@ impl Session {
         let Some(denoising) = &mut self.denoising else {
             return self.first.finish(&self.plan.first, &self.which, output);
         };
+        // Also by a panic of a kernel's closure.
+        self.is_broken = true;
         let finished = denoising.finish(&self.plan, &mut self.first, &self.which);
         self.is_broken = finished.is_err() && denoising.has_taken();
         finished?;

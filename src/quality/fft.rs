@@ -14,7 +14,7 @@ pub(super) struct RealFft {
 }
 
 impl RealFft {
-    /// For an even number of samples.
+    /// For any number of samples.
     pub(super) fn new(len: usize) -> Self {
         let mut planner = FftPlannerScalar::new();
         let room = vec![Complex::default(); len];

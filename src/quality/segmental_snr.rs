@@ -21,14 +21,15 @@ const HIGHEST_DB: f64 = 35.0;
 ///
 /// after J. H. L. Hansen and B. L. Pellom, "An effective quality evaluation protocol for speech enhancement algorithms",
 /// ICSLP 1998, with the frames and limits of `comp_snr.m` in P. Loizou, "Speech Enhancement", 2nd ed., CRC Press 2013.
-/// Every frame counts, pauses too: a frame in which the clean signal is silent and the estimate is not scores -10.
+/// Every frame counts, pauses too: a frame in which the clean signal is silent scores -10.
 ///
 /// # Inputs
 /// One channel each, of equal length and aligned to the sample, at `rate_hz` samples per second. Gain matters: an
 /// estimate at half the level scores 6 dB.
 ///
 /// # Output
-/// -10 to 35 dB, more is better; a copy scores 35.
+/// -10 to 35 dB, more is better; a copy scores 35, except for frames of digital silence, which score -10 as in
+/// `comp_snr.m`.
 ///
 /// # Errors
 /// [`QualityError`] when the lengths differ, are 0 or below 30 ms, when a sample is not finite, when the clean signal is

@@ -3,6 +3,8 @@
 //! `crate::resample` is cleaner, but a score depends on the flank of this filter near 5 kHz: pystoi and Octave take a
 //! Kaiser-windowed sinc with 60 dB rejection, and so does this. It is zero-phase, over the whole signal at once, in f64.
 
+use crate::resample::greatest_common_divisor;
+
 /// The rate of STOI.
 pub(super) const RATE_HZ: u32 = 10_000;
 
@@ -56,10 +58,6 @@ fn bessel_i0(x: f64) -> f64 {
         Some(*term)
     });
     1.0 + terms.sum::<f64>()
-}
-
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

@@ -111,7 +111,8 @@ impl<'a> Batch<'a> {
         for ((name, shape), samples) in ports.iter().zip(&inputs) {
             let count = samples.frames(shape.floats()).filter(|count| count.is_multiple_of(channels.max(1)));
             let count = count.map(|count| count.checked_div(channels).unwrap_or(0));
-            let expected = frames.or(count).unwrap_or(samples.floats() / (channels * shape.floats()).max(1));
+            let expected =
+                frames.or(count).unwrap_or(samples.floats() / channels.saturating_mul(shape.floats()).max(1));
             if count != Some(expected) || (channels == 0 && samples.floats() > 0) {
                 return Err(Error::BatchShape {
                     input: name.clone(),
@@ -119,7 +120,7 @@ impl<'a> Batch<'a> {
                     actual: format!(
                         "{} floats, while {expected} frames are {}",
                         samples.floats(),
-                        expected * channels * shape.floats()
+                        expected.saturating_mul(channels).saturating_mul(shape.floats())
                     ),
                 });
             }

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::frame::{Faulty, FrameShape, Quiet};
 use crate::simd::SimdLevel;
-use crate::stage::denoise::Denoise;
 
 /// One live frame, for kernels: its slot in the samples buffer and those of its neighbours.
 #[repr(C)]
@@ -28,35 +27,6 @@ pub(crate) struct Unit {
 
 /// A neighbour that does not exist or is silent.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
-
-/// A graph that was compiled: frame by frame, but for a denoiser, which has a state and a hop of its own.
-///
-/// ```text
-/// inputs -> first -> outputs
-///             |
-///             +----> denoise -> outputs
-///                       |
-///                       +----> then -> outputs
-/// ```
-#[derive(Clone, Debug)]
-pub(crate) struct Flow {
-    pub(crate) first: Recording,
-    pub(crate) denoise: Option<DenoiseStep>,
-    /// Its input is what the denoiser gives.
-    pub(crate) then: Option<Recording>,
-}
-
-/// A denoiser between two recordings.
-#[derive(Clone, Debug)]
-pub(crate) struct DenoiseStep {
-    pub(crate) node: String,
-    /// The output of the first recording that it reads.
-    pub(crate) source: String,
-    pub(crate) shape: FrameShape,
-    pub(crate) denoise: Denoise,
-    /// Outputs of the graph that read it.
-    pub(crate) outputs: Vec<String>,
-}
 
 /// What a device runs, frame by frame.
 #[derive(Clone, Debug)]
@@ -147,6 +117,11 @@ pub(crate) struct Kernel {
     pub(crate) items_per_frame: u32,
     pub(crate) items_per_workgroup: u32,
     pub(crate) twin: Arc<dyn Twin>,
+}
+
+/// A number as kernels take it.
+pub(crate) fn word(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// A user's module, parsed and checked.

@@ -321,6 +321,7 @@ impl RunOutput {
             self.names.push((name, self.places.len()));
             self.places.push(memory);
         }
+        self.part = Part { frames: 0..states.len(), chunk_frames: self.chunk_frames, of: None };
     }
 
     /// Makes room for results that come in parts, with the outputs of `part`: silent frames, all of them.

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use super::dispatch::{Dispatch, Load};
 use super::suggest::{BatchHint, JobTimes, MemoryState, Suggestions};
-use super::{Ended, Job, LaneId, Outcome};
+use super::{Job, LaneId, Outcome, Receipt};
 use crate::qos::{PerQos, Qos};
 use crate::telemetry::{CompiledSnapshot, Health, LaneSnapshot, QosSnapshot, Rolling, Snapshot, Span, WorkSnapshot};
 
-/// Spans that a lane remembers.
-const SPANS: usize = 256;
 /// How far back occupancy looks.
 const OCCUPANCY_WINDOW: Duration = Duration::from_secs(1);
 
@@ -65,7 +63,7 @@ struct QosFigures {
     queue: Rolling,
     compute: Rolling,
     total: Rolling,
-    /// Seconds from one answer to the next while there are jobs, smoothed.
+    /// Seconds from one answer to the next while there are jobs that may be refused, smoothed.
     between_answers: Option<f64>,
     answered_at: Duration,
 }
@@ -100,26 +98,26 @@ impl Figures {
         self.qos[qos].queue.record(now, waited);
     }
 
-    pub(super) fn begins(&mut self, lane: LaneId, ended: &Ended) {
-        if ended.load == Load::Device {
-            self.device.begins(ended.began);
+    pub(super) fn begins(&mut self, lane: LaneId, receipt: &Receipt) {
+        if receipt.load == Load::Device {
+            self.device.begins(receipt.began);
         }
         if let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) {
-            figures.now = Some((Arc::clone(&ended.name), ended.began));
+            figures.now = Some((Arc::clone(&receipt.name), receipt.began));
         }
     }
 
-    pub(super) fn worked(&mut self, lane: LaneId, ended: &Ended, now: Duration) {
-        if ended.load == Load::Device {
+    pub(super) fn worked(&mut self, lane: LaneId, receipt: &Receipt, now: Duration) {
+        if receipt.load == Load::Device {
             self.device.ends(now);
         }
         let Some(figures) = self.lanes[lane.qos].get_mut(lane.index) else { return };
         figures.now = None;
         let spans = &mut figures.spans;
-        if spans.len() == SPANS {
+        if spans.len() == LaneSnapshot::MOST_SPANS {
             spans.pop_front();
         }
-        spans.push_back(Span { job: Arc::clone(&ended.name), begin: ended.began, end: now });
+        spans.push_back(Span { job: Arc::clone(&receipt.name), begin: receipt.began, end: now });
     }
 
     pub(super) fn closed(&mut self, job: &Job, now: Duration, outcome: Outcome) {
@@ -142,9 +140,12 @@ impl Figures {
                 self.suggestions[job.qos].done(now, self.device.time(now), times);
             }
         }
-        let since = now.saturating_sub(figures.answered_at.max(job.submitted)).as_secs_f64();
-        let smoothed = figures.between_answers.map_or(since, |between| between + (since - between) / 16.0);
-        (figures.between_answers, figures.answered_at) = (Some(smoothed), now);
+        // What is never refused takes no place in the queue that somebody else waits for.
+        if job.is_bounded {
+            let since = now.saturating_sub(figures.answered_at.max(job.submitted)).as_secs_f64();
+            let smoothed = figures.between_answers.map_or(since, |between| between + (since - between) / 16.0);
+            (figures.between_answers, figures.answered_at) = (Some(smoothed), now);
+        }
     }
 
     pub(super) fn had_no_room(&mut self, qos: Qos, now: Duration, frames: usize) {
@@ -209,7 +210,7 @@ impl Figures {
 
 fn occupancy(spans: &[Span], now: Duration) -> f64 {
     let mut begin = now.saturating_sub(OCCUPANCY_WINDOW);
-    if let Some(oldest) = spans.first().filter(|_| spans.len() >= SPANS) {
+    if let Some(oldest) = spans.first().filter(|_| spans.len() >= LaneSnapshot::MOST_SPANS) {
         begin = begin.max(oldest.begin);
     }
     let busy: Duration = spans.iter().map(|span| span.end.saturating_sub(span.begin.max(begin))).sum();

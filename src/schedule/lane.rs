@@ -1,25 +1,43 @@
 //! A lane, as the code that runs on it sees it, and the guard that keeps one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crossbeam::channel::Sender;
 
-use super::{LaneId, Submissions};
+use super::LaneId;
+use super::submissions::Submissions;
 use crate::device::{Device, DeviceInfo, Processor};
 use crate::error::Result;
 use crate::plan::{Plan, Session};
 use crate::qos::Qos;
 use crate::recording::results::{Layout, RunOutput};
 
+/// What a lane's thread keeps from one task to the next: not the device, so that one that has failed goes, although the
+/// lane has nothing to do.
+#[derive(Debug)]
+pub(super) struct LaneSeat {
+    pub(super) id: LaneId,
+    pub(super) processor: Arc<Processor>,
+    pub(super) submissions: Arc<Submissions>,
+}
+
+impl LaneSeat {
+    /// The lane for the next task, with what serves its level now.
+    ///
+    /// # Errors
+    /// What the driver says when it has no command queue for it.
+    pub(super) fn lane(&self) -> Result<Lane> {
+        let device = self.processor.device(self.id.qos)?;
+        Ok(Lane { id: self.id, device, submissions: Arc::clone(&self.submissions) })
+    }
+}
+
 /// A lane, as the code that runs on it sees it.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    pub(super) id: LaneId,
-    pub(super) processor: Arc<Processor>,
-    pub(super) device: Arc<dyn Device>,
-    pub(super) begun: Arc<Submissions>,
-    pub(super) ended: Arc<Submissions>,
+    id: LaneId,
+    device: Arc<dyn Device>,
+    submissions: Arc<Submissions>,
 }
 
 impl Lane {
@@ -44,20 +62,9 @@ impl Lane {
         self.device.handles()
     }
 
-    /// From now on it drives what serves its level: a device that failed was replaced.
-    pub(super) fn refresh(&mut self) {
-        if let Ok(device) = self.processor.device(self.id.qos) {
-            self.device = device;
-        }
-    }
-
-    /// Submissions of more urgent levels so far, if none of them is on the device. Where that is not the same afterwards,
-    /// what was done in between was disturbed.
+    /// See [`Submissions::undisturbed_by_more_urgent`].
     pub(super) fn undisturbed(&self) -> Option<u64> {
-        let higher = || Qos::ALL.into_iter().filter(|higher| *higher < self.id.qos);
-        let sum = |of: &Submissions| higher().map(|higher| of[higher].load(Ordering::Relaxed)).sum::<u64>();
-        let begun = sum(&self.begun);
-        (begun == sum(&self.ended)).then_some(begun)
+        self.submissions.undisturbed_by_more_urgent(self.id.qos)
     }
 
     /// Runs a plan here and now, in one piece: on the CPU, its cores are busy with it until it is done, also for a `High`

@@ -10,23 +10,23 @@
 //! job, so each is answered exactly once. Decisions are `dispatch.rs`'s; threads are `threads.rs`'s and `timer.rs`'s,
 //! and tests do without them.
 
-mod bell;
-
-mod dispatch;
-
-mod entropy;
-
 mod options;
 
 mod samples;
 
 mod ticket;
 
-mod lane;
-
 mod work;
 
 mod plan_job;
+
+mod dispatch;
+
+mod bell;
+
+mod submissions;
+
+mod lane;
 
 mod threads;
 
@@ -36,10 +36,13 @@ mod figures;
 
 mod suggest;
 
+mod entropy;
+
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
+#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -57,6 +60,7 @@ pub use self::lane::{Lane, LaneGuard};
 pub use self::options::{JobOptions, ScheduleOptions, ShutDown};
 pub(crate) use self::plan_job::Watch;
 pub use self::samples::Samples;
+use self::submissions::Submissions;
 pub(crate) use self::suggest::MemoryState;
 pub use self::suggest::{BatchAction, BatchHint, BoundBy};
 pub(crate) use self::threads::{Lanes, panic_message};
@@ -72,6 +76,8 @@ struct Job {
     name: Arc<str>,
     qos: Qos,
     load: Load,
+    /// Whether it would have been refused where too many wait.
+    is_bounded: bool,
     /// Of all its channels; 0 where nobody knows.
     frames: usize,
     place: Place,
@@ -88,15 +94,24 @@ struct Job {
 
 /// One lane of a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LaneId {
-    pub(crate) qos: Qos,
-    pub(crate) index: usize,
+struct LaneId {
+    qos: Qos,
+    index: usize,
 }
 
 /// What is asked of a lane: a job, or a piece of it.
-pub(crate) struct Task {
-    pub(crate) work: Box<dyn Work>,
-    pub(crate) ended: Ended,
+struct Task {
+    work: Box<dyn Work>,
+    receipt: Receipt,
+}
+
+/// What comes back with a task.
+#[derive(Clone, Debug)]
+struct Receipt {
+    id: JobId,
+    load: Load,
+    began: Duration,
+    name: Arc<str>,
 }
 
 /// A job on its way in.
@@ -130,7 +145,7 @@ pub(crate) enum Progress {
 
 /// The time since the engine opened.
 #[derive(Debug)]
-pub(crate) enum Clock {
+enum Clock {
     System(Instant),
     /// Nanoseconds, as a test says.
     #[cfg(test)]
@@ -138,7 +153,7 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    pub(crate) fn now(&self) -> Duration {
+    fn now(&self) -> Duration {
         match self {
             Self::System(start) => start.elapsed(),
             #[cfg(test)]
@@ -147,14 +162,10 @@ impl Clock {
     }
 }
 
-/// A count of submissions for each level.
-pub(crate) type Submissions = PerQos<AtomicU64>;
-
 /// All jobs that have no answer yet.
 pub(crate) struct Schedule {
     clock: Clock,
-    begun: Arc<Submissions>,
-    ended: Arc<Submissions>,
+    submissions: Arc<Submissions>,
     state: Mutex<State>,
 }
 
@@ -221,8 +232,33 @@ pub(crate) fn outside(run: impl FnOnce()) {
     }
 }
 
+/// What is left to do for a task that was taken back, when the state is no longer locked.
+#[derive(Default)]
+struct TakenBack {
+    /// Nobody waits for it any more.
+    left_over: Option<Progress>,
+    done: Option<Job>,
+    answered: Option<Answered>,
+    failures: Failures,
+}
+
+impl TakenBack {
+    /// Whether there is something to wake, or to let go: that is an app's own code, which may do anything.
+    fn runs_apps_code(&self) -> bool {
+        let has_end = |answered: &Answered| answered.waker.is_some() || !answered.is_kept;
+        self.left_over.is_some() || self.answered.as_ref().is_some_and(has_end) || !self.failures.is_empty()
+    }
+
+    fn let_go(self) {
+        let Self { left_over, done, answered, failures } = self;
+        outside(|| drop((left_over, done)));
+        outside(|| answered.and_then(|answered| answered.waker).into_iter().for_each(Waker::wake));
+        tell(failures);
+    }
+}
+
 impl Schedule {
-    pub(crate) fn new(clock: Clock, bounds: Bounds) -> Self {
+    fn new(clock: Clock, bounds: Bounds) -> Self {
         let state = State {
             dispatch: Dispatch::new(bounds),
             jobs: HashMap::new(),
@@ -234,7 +270,7 @@ impl Schedule {
             is_closed: false,
             figures: Figures::new(&bounds.lanes),
         };
-        Self { clock, begun: Arc::default(), ended: Arc::default(), state: Mutex::new(state) }
+        Self { clock, submissions: Arc::default(), state: Mutex::new(state) }
     }
 
     /// Admits a job, or refuses it at once.
@@ -271,7 +307,7 @@ impl Schedule {
         }
         let work = Some(work);
         let (submitted, started, worked) = (now, None, Duration::ZERO);
-        let job = Job { name, qos, load, frames, place, answer, work, submitted, started, worked };
+        let job = Job { name, qos, load, is_bounded, frames, place, answer, work, submitted, started, worked };
         state.jobs.insert(id, job);
         let wakes_timer = deadline.is_some_and(|deadline| state.adds_deadline(deadline, id));
         let timer = state.timer.clone().filter(|_| wakes_timer);
@@ -281,7 +317,7 @@ impl Schedule {
     }
 
     /// What a lane works on next; when there is nothing, its bell rings when that may have changed.
-    pub(crate) fn next(&self, lane: LaneId, bell: &Arc<Bell>) -> Option<Task> {
+    fn next(&self, lane: LaneId, bell: &Arc<Bell>) -> Option<Task> {
         let now = self.clock.now();
         let mut state = self.lock();
         let idle = &mut state.idle[lane.qos];
@@ -294,65 +330,23 @@ impl Schedule {
         task
     }
 
-    /// Takes back a task from a lane, and gives it the next one at once; but not where there is something to wake, or to let
-    /// go: that is an app's own code, which may do anything, so no task waits for it.
-    pub(crate) fn end(&self, lane: LaneId, ended: &Ended, progress: Progress) -> Option<Task> {
+    /// Takes back a task from a lane, and gives it the next one at once; but not where an app's own code comes before
+    /// that: no task waits for it.
+    fn end(&self, lane: LaneId, receipt: &Receipt, progress: Progress) -> Option<Task> {
         let now = self.clock.now();
-        let took = now.saturating_sub(ended.began);
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        state.dispatch.end(lane.qos, ended.load, took);
-        self.ended[lane.qos].fetch_add(u64::from(ended.load == Load::Device), Ordering::Relaxed);
-        state.figures.worked(lane, ended, now);
-        let (mut left_over, mut done, mut answered) = (None, None, None);
-        let mut failures = Failures::new();
-        // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
-        if !state.jobs.contains_key(&ended.id) {
-            left_over = Some(progress);
-        } else if let Some(job) = state.jobs.get_mut(&ended.id) {
-            job.worked += took;
-            match progress {
-                Progress::More(work, coherence) => {
-                    job.work = Some(work);
-                    if let Some(coherence) = coherence {
-                        state.figures.told(lane.qos, coherence);
-                        let behind = state.dispatch.puts_behind(lane.qos, coherence);
-                        if behind && !job.place.behind {
-                            state.figures.put_behind(lane.qos);
-                        }
-                        job.place.behind = behind;
-                    }
-                    let (load, place) = (job.load, job.place);
-                    state.dispatch.put_back(ended.id, lane.qos, load, place);
-                }
-                Progress::Again(work) => {
-                    job.work = Some(work);
-                    job.place = state.dispatch.put_last(ended.id, lane.qos, job.load, job.place);
-                }
-                Progress::Done(answer) => {
-                    done = state.close(ended.id, now, Outcome::Done);
-                    answered = Some(answer());
-                }
-                Progress::Failed(error) => {
-                    if matches!(error, Error::OutOfMemory { .. }) {
-                        state.figures.had_no_room(lane.qos, now, job.frames);
-                    }
-                    failures.extend(state.close(ended.id, now, Outcome::Failed).map(|job| (job, error)));
-                }
-            }
+        let mut state = self.lock();
+        if receipt.load == Load::Device {
+            self.submissions.ends(lane.qos);
         }
-        let has_end = |answered: &Answered| answered.waker.is_some() || !answered.is_kept;
-        let lets_go = left_over.is_some() || answered.as_ref().is_some_and(has_end) || !failures.is_empty();
-        let next = if lets_go { None } else { self.take(state, lane, now) };
-        unlock_and_wake(guard);
-        outside(|| drop((left_over, done)));
-        outside(|| answered.and_then(|answered| answered.waker).into_iter().for_each(Waker::wake));
-        tell(failures);
+        let taken_back = state.take_back(lane, receipt, progress, now);
+        let next = if taken_back.runs_apps_code() { None } else { self.take(&mut state, lane, now) };
+        unlock_and_wake(state);
+        taken_back.let_go();
         next
     }
 
     /// Gives a job up; false when it has been answered already.
-    pub(crate) fn cancel(&self, id: JobId) -> bool {
+    fn cancel(&self, id: JobId) -> bool {
         let now = self.clock.now();
         let mut state = self.lock();
         let job = state.close(id, now, Outcome::Cancelled);
@@ -364,7 +358,7 @@ impl Schedule {
     }
 
     /// Answers the jobs whose time is over; returns when the next one's will be.
-    pub(crate) fn expire(&self) -> Option<Duration> {
+    fn expire(&self) -> Option<Duration> {
         let now = self.clock.now();
         let mut failures = Failures::new();
         let mut state = self.lock();
@@ -384,14 +378,14 @@ impl Schedule {
     }
 
     /// Takes in no job any more; what is there is still worked on.
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let mut state = self.lock();
         state.is_closed = true;
         unlock_and_wake_all(state);
     }
 
     /// Answers every job that is there with [`Error::ShutDown`]; returns how many.
-    pub(crate) fn abort(&self) -> usize {
+    fn abort(&self) -> usize {
         let now = self.clock.now();
         let mut state = self.lock();
         state.is_closed = true;
@@ -412,12 +406,12 @@ impl Schedule {
     }
 
     /// What to wake when there is an earlier deadline.
-    pub(crate) fn set_timer(&self, timer: Unparker) {
+    fn set_timer(&self, timer: Unparker) {
         self.lock().timer = Some(timer);
     }
 
     /// What to ring when no job comes in any more.
-    pub(crate) fn add_beside(&self, bell: Arc<Bell>) {
+    fn add_beside(&self, bell: Arc<Bell>) {
         self.lock().beside.push(bell);
     }
 
@@ -427,13 +421,13 @@ impl Schedule {
     }
 
     /// True when no job will ever come.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         let state = self.lock();
         state.is_closed && state.jobs.is_empty()
     }
 
     /// All figures, as they are now.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
         let state = self.lock();
         state.figures.snapshot(now, &state.dispatch)
@@ -447,27 +441,19 @@ impl Schedule {
 
     fn take(&self, state: &mut State, lane: LaneId, now: Duration) -> Option<Task> {
         let task = state.take(lane, now)?;
-        self.begun[lane.qos].fetch_add(u64::from(task.ended.load == Load::Device), Ordering::Relaxed);
+        if task.receipt.load == Load::Device {
+            self.submissions.begins(lane.qos);
+        }
         Some(task)
     }
 
-    /// Submissions that lanes have begun, and those that have ended.
-    pub(crate) fn submissions(&self) -> (&Arc<Submissions>, &Arc<Submissions>) {
-        (&self.begun, &self.ended)
+    fn submissions(&self) -> &Arc<Submissions> {
+        &self.submissions
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What the schedule needs to take a task back.
-#[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    id: JobId,
-    load: Load,
-    began: Duration,
-    name: Arc<str>,
 }
 
 /// Why a job has its answer.
@@ -490,18 +476,62 @@ impl State {
                 if job.started.replace(job.started.unwrap_or(now)).is_none() {
                     self.figures.waited(qos, now, waited);
                 }
-                let ended = Ended { id, load, began: now, name: Arc::clone(&job.name) };
-                Some(Task { work: job.work.take()?, ended })
+                let receipt = Receipt { id, load, began: now, name: Arc::clone(&job.name) };
+                Some(Task { work: job.work.take()?, receipt })
             });
             match task {
                 Some(task) => {
-                    self.figures.begins(lane, &task.ended);
+                    self.figures.begins(lane, &task.receipt);
                     return Some(task);
                 }
                 // A job without its work should not be in a queue; then its lane is free again.
                 None => self.dispatch.end(qos, load, Duration::ZERO),
             }
         }
+    }
+
+    /// Its job waits for its next piece, or has its answer.
+    fn take_back(&mut self, lane: LaneId, receipt: &Receipt, progress: Progress, now: Duration) -> TakenBack {
+        let took = now.saturating_sub(receipt.began);
+        self.dispatch.end(lane.qos, receipt.load, took);
+        self.figures.worked(lane, receipt, now);
+        let mut back = TakenBack::default();
+        let id = receipt.id;
+        // Not there any more: it was cancelled, or its time was over, while the lane worked on it.
+        let Some(job) = self.jobs.get_mut(&id) else {
+            back.left_over = Some(progress);
+            return back;
+        };
+        job.worked += took;
+        match progress {
+            Progress::More(work, coherence) => {
+                job.work = Some(work);
+                if let Some(coherence) = coherence {
+                    self.figures.told(lane.qos, coherence);
+                    let behind = self.dispatch.puts_behind(lane.qos, coherence);
+                    if behind && !job.place.behind {
+                        self.figures.put_behind(lane.qos);
+                    }
+                    job.place.behind = behind;
+                }
+                self.dispatch.put_back(id, lane.qos, job.load, job.place);
+            }
+            Progress::Again(work) => {
+                job.work = Some(work);
+                job.place = self.dispatch.put_last(id, lane.qos, job.load, job.place);
+            }
+            Progress::Done(answer) => {
+                back.done = self.close(id, now, Outcome::Done);
+                back.answered = Some(answer());
+            }
+            Progress::Failed(error) => {
+                if matches!(error, Error::OutOfMemory { .. }) {
+                    self.figures.had_no_room(lane.qos, now, job.frames);
+                }
+                back.failures.extend(self.close(id, now, Outcome::Failed).map(|job| (job, error)));
+            }
+        }
+        back
     }
 
     /// Takes a job out: whoever does that answers it.

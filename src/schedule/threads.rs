@@ -9,7 +9,7 @@ use crossbeam::sync::Parker;
 
 use super::bell::Bell;
 use super::dispatch::{Bounds, Load};
-use super::lane::{Lane, LaneGuard};
+use super::lane::{Lane, LaneGuard, LaneSeat};
 use super::options::{JobOptions, ShutDown};
 use super::plan_job::PlanJob;
 use super::samples::Samples;
@@ -47,17 +47,14 @@ impl Lanes {
     ) -> Result<Self> {
         let (lanes, alive) = Self::new(bounds, isolation);
         for qos in Qos::ALL {
-            let device = processor.device(qos)?;
+            // Opened now: no task has to wait for it, or fails for want of it.
+            drop(processor.device(qos)?);
             for index in 0..bounds.lanes[qos] {
                 let schedule = Arc::clone(&lanes.schedule);
-                let (begun, ended) = schedule.submissions();
-                let (begun, ended) = (Arc::clone(begun), Arc::clone(ended));
-                let (processor, device) = (Arc::clone(processor), Arc::clone(&device));
-                let mut lane = Lane { id: LaneId { qos, index }, processor, device, begun, ended };
+                let (processor, submissions) = (Arc::clone(processor), Arc::clone(schedule.submissions()));
+                let seat = LaneSeat { id: LaneId { qos, index }, processor, submissions };
                 let budget = (qos != Qos::High).then_some(longest_piece);
-                lanes.spawn(lane_name(qos, index), &alive, move || {
-                    drive(&schedule, &mut lane, budget);
-                })?;
+                lanes.spawn(lane_name(qos, index), &alive, move || drive(&schedule, &seat, budget))?;
             }
         }
         let parker = Parker::new();
@@ -258,19 +255,20 @@ impl Drop for Lanes {
 }
 
 /// A lane's life.
-fn drive(schedule: &Schedule, lane: &mut Lane, budget: Option<Duration>) {
+fn drive(schedule: &Schedule, seat: &LaneSeat, budget: Option<Duration>) {
     let parker = Parker::new();
     let bell = Arc::new(Bell::new(parker.unparker().clone()));
     let mut task = None;
     loop {
-        match task.take().or_else(|| schedule.next(lane.id, &bell)) {
-            Some(Task { work, ended }) => {
-                lane.refresh();
-                let lane = &*lane;
-                let advance = std::panic::AssertUnwindSafe(|| work.advance(lane, budget));
+        match task.take().or_else(|| schedule.next(seat.id, &bell)) {
+            Some(Task { work, receipt }) => {
+                let advance = std::panic::AssertUnwindSafe(|| match seat.lane() {
+                    Ok(lane) => work.advance(&lane, budget),
+                    Err(error) => Progress::Failed(error),
+                });
                 let progress = std::panic::catch_unwind(advance)
                     .unwrap_or_else(|panic| Progress::Failed(Error::JobPanicked { message: panic_message(panic) }));
-                task = schedule.end(lane.id, &ended, progress);
+                task = schedule.end(seat.id, &receipt, progress);
             }
             None if schedule.is_over() => return,
             None => bell.wait(&parker, None),
@@ -284,4 +282,30 @@ pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     outside(|| drop(panic));
     text.unwrap_or_else(|| "without a message".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{self, DeviceChoice, DeviceKind, Fault, FaultPlan, PipelineCacheDir};
+    use crate::schedule::ScheduleOptions;
+
+    #[test]
+    fn a_lane_that_has_nothing_to_do_keeps_no_device() {
+        let cpu = device::open(&DeviceChoice::Cpu, 1, &PipelineCacheDir::Off, None, false).expect("it opens");
+        let never = FaultPlan::new().at(u64::MAX, Fault::Lost);
+        let processor = Arc::new(Processor::new(never.around(cpu), 9));
+        let bounds = ScheduleOptions::default().checked(DeviceKind::Cpu).expect("they are good");
+        let lanes = Lanes::start(&processor, bounds, Duration::from_millis(1), &Arc::default()).expect("they start");
+        for qos in Qos::ALL {
+            let ticket = lanes.run_on_lane(qos, Arc::from("once"), |lane| Ok(lane.qos())).expect("there is room");
+            assert_eq!(ticket.wait().expect("it is done"), qos);
+            let failed = processor.device(qos).expect("it is open");
+            let error = Error::DeviceLost { device: "cpu".to_owned(), reason: "on purpose".to_owned() };
+            assert!(processor.replace(qos, &failed, &error, false), "another one takes its place");
+            let held = Arc::downgrade(&failed);
+            drop(failed);
+            assert_eq!(held.strong_count(), 0, "nobody holds the one that failed at {qos}");
+        }
+    }
 }

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::body::{self, BodyReader, BodyWriter, Whole};
+use super::bounds::StreamBounds;
 use super::query::{CleanQuery, Cleaning, Params};
 use super::{App, Problem};
 use crate::chain::OUTPUT;
@@ -31,11 +32,8 @@ use crate::{Error, JobOptions, Plan, StreamOptions};
 const JOB_FLOATS: usize = 1 << 20;
 /// Floats that are read at a time.
 const READ_FLOATS: usize = 1 << 16;
-/// Floats in one frame of all channels, at most.
-const LARGEST_BLOCK_FLOATS: usize = 1 << 18;
-/// Frames of a stream that may wait on each side, and the floats in them.
-const RING: usize = 64;
-const RING_FLOATS: usize = 1 << 21;
+/// Of what goes through a live stream, and of the frames of what does not.
+const BOUNDS: StreamBounds = StreamBounds { block_floats: 1 << 18, ring: 64, ring_floats: 1 << 21 };
 /// How often a request whose work waits looks whether anybody still waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long a live stream may give nothing back although it must.
@@ -169,7 +167,7 @@ impl Request<'_> {
         let hints = &self.cleaning.hints;
         let mut source = Source::from_reader("the body", reader, hints).map_err(|error| self.unread(error))?;
         let spec = source.spec().clone();
-        self.check(&spec)?;
+        let block = BOUNDS.check(&spec, self.cleaning.chain.frame_len)?;
         let (chain, notice) = self.cleaning.chain.for_signal(&spec)?;
         let plan = self.app.plans.get(&chain, &self.cleaning.model)?;
         let mut samples = Vec::new();
@@ -186,17 +184,7 @@ impl Request<'_> {
         if is_all {
             return self.as_job(&plan, &spec, samples, &mut sent);
         }
-        self.as_stream(&plan, &spec, source, samples, &mut sent)
-    }
-
-    fn check(&self, spec: &SignalSpec) -> Result<(), Problem> {
-        let floats = spec.floats_per_sample_time().saturating_mul(self.cleaning.chain.frame_len);
-        if floats > LARGEST_BLOCK_FLOATS {
-            let detail =
-                format!("{} channels are too many for frames of {}", spec.channels, self.cleaning.chain.frame_len);
-            return Err(Problem::bad_request("bad-signal", detail));
-        }
-        Ok(())
+        self.as_stream(&plan, (spec.channels, block), source, samples, &mut sent)
     }
 
     fn unread(&self, error: FileError) -> Problem {
@@ -233,18 +221,16 @@ impl Request<'_> {
         Ok(sink.write(clean).and_then(|()| sink.finish()).map_err(Error::File)?)
     }
 
-    /// While it comes; `first` has come already.
+    /// While it comes, in blocks of so many floats of all channels; `first` has come already.
     fn as_stream(
         &self,
         plan: &Plan,
-        spec: &SignalSpec,
+        (channels, block): (usize, usize),
         mut source: Source,
         first: Vec<f32>,
         sent: &mut Sent<'_>,
     ) -> Result<(), Problem> {
-        let (qos, channels) = (self.cleaning.qos, spec.channels);
-        let block = self.cleaning.chain.frame_len * spec.floats_per_sample_time();
-        let (name, ring) = ("clean".into(), (RING_FLOATS / block).clamp(4, RING));
+        let (qos, name, ring) = (self.cleaning.qos, "clean".into(), BOUNDS.ring(block));
         let options = StreamOptions { name, channels, qos, output: Some(OUTPUT.into()), ring, ..Default::default() };
         let (mut input, mut output) = self.app.engine.open_stream(plan, options)?.split();
         let mut sink = sent.begin(source.promised_samples())?;

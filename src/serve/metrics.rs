@@ -182,8 +182,9 @@ fn engine_figures(snapshot: &Snapshot) {
         let index = lane.index.to_string();
         gauge!("auricle_lane_occupancy_ratio", "qos" => lane.qos.name(), "lane" => index).set(lane.occupancy);
     }
+    // Where the CPU does the work, nothing is taken any more of what it had been before.
+    gauge!("auricle_memory_used_bytes").set(snapshot.memory.map_or(0.0, |memory| memory.used_bytes as f64));
     if let Some(memory) = &snapshot.memory {
-        gauge!("auricle_memory_used_bytes").set(memory.used_bytes as f64);
         counter!("auricle_memory_evicted_total").absolute(memory.evicted);
         if let Some(budget) = memory.budget_bytes {
             gauge!("auricle_memory_budget_bytes").set(budget as f64);

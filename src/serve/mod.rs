@@ -29,33 +29,35 @@
 //! service by a name of its own; so is an `Origin` that is not the service's own. Errors are `application/problem+json`, with
 //! a `code` that stays.
 
+mod server;
+
+mod guard;
+
+mod query;
+
+mod plans;
+
+mod bounds;
+
 mod body;
 
 mod clean;
 
-mod guard;
-
-mod health;
+mod stream;
 
 mod hints;
 
 mod metrics;
 
-mod openapi;
-
-mod page;
-
-mod plans;
-
-mod problem;
-
-mod query;
-
-mod server;
+mod health;
 
 mod snapshot;
 
-mod stream;
+mod page;
+
+mod openapi;
+
+mod problem;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,9 +86,9 @@ pub struct ServeOptions {
     pub models: BTreeMap<String, Arc<Model>>,
     /// Bytes of a request's body: 1 GiB unless set. A longer one is cut off.
     pub largest_body: u64,
-    /// Requests to clean something that are worked on at once: 32 unless set. More are refused.
+    /// Requests to clean something that are worked on at once: 32 unless set, 256 at most. More are refused.
     pub most_requests: usize,
-    /// WebSocket streams at once: 1024 unless set. More are refused.
+    /// WebSocket streams at once: 1024 unless set, 1,048,576 at most. More are refused.
     pub most_streams: usize,
     /// How long a client may leave the service waiting for its next bytes, or with bytes that it does not take: 30 s unless
     /// set. A WebSocket is asked for a sign of life three times as often.
@@ -125,9 +127,15 @@ impl ServeOptions {
                 return Err(Error::setting(setting, format!("{time:?}"), expected));
             }
         }
-        if self.most_requests.max(self.most_streams) > 1 << 20 {
-            let actual = self.most_requests.max(self.most_streams);
-            return Err(Error::setting("the number of requests or streams", actual, "1,048,576 are the most"));
+        let counts = [
+            // Each has one of the runtime's 512 threads that may block, which others need, too.
+            ("the number of requests", self.most_requests, 256),
+            ("the number of streams", self.most_streams, 1 << 20),
+        ];
+        for (setting, count, most) in counts {
+            if count > most {
+                return Err(Error::setting(setting, count, format!("{most} are the most")));
+            }
         }
         Ok(())
     }

@@ -1,17 +1,14 @@
 //! Compiled plans, one for each way to clean that clients ask for; the one that was not used for longest leaves.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use super::query::{CleanQuery, Cleaning};
-use super::{App, Problem};
 use crate::chain::Chain;
-use crate::stage::denoise::model::Model;
 use crate::{Engine, Plan};
 
 /// Plans that are kept.
 const MOST_PLANS: usize = 32;
 
-/// See above.
+/// Compiled plans by what they clean, at most 32.
 #[derive(Debug)]
 pub(super) struct Plans {
     engine: Engine,
@@ -62,20 +59,4 @@ fn key(chain: &Chain, model: &str) -> String {
         format!("{model:?} {sample_rate_hz:?} {precision:?} {strength:?} {level:?} {mask_floor_db:?}")
     });
     format!("{:?} {:?} {:?} {denoise:?}", chain.shape, chain.gate, chain.filter)
-}
-
-impl App {
-    /// What a query asks for.
-    pub(super) fn cleaning(&self, query: &CleanQuery) -> Result<Cleaning, Problem> {
-        let models = &self.options.models;
-        let model = |name: &str| match name {
-            "builtin" => Some(Model::builtin()),
-            name => models.get(name).map(Arc::clone),
-        };
-        let names = || {
-            let names: Vec<&str> = std::iter::once("builtin").chain(models.keys().map(String::as_str)).collect();
-            names.join(", ")
-        };
-        query.checked(model, names)
-    }
 }

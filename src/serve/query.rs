@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Problem;
+use super::{App, Problem};
 use crate::chain::{ChainSettings, DenoiseChoice, FilterChoice};
 use crate::format::SampleFormat;
 use crate::stage::denoise::model::Model;
@@ -47,7 +47,8 @@ pub(super) struct CleanQuery {
     /// Samples per second of raw ones.
     #[param(example = 16000)]
     pub(super) sample_rate: Option<f64>,
-    /// Interleaved channels of raw samples, 1 unless set. A frame of all of them may have 262,144 samples, 65,536 on a stream.
+    /// Interleaved channels of raw samples, 1 unless set. A frame of all of them may have 262,144 numbers, 65,536 on a
+    /// stream; a sample of IQ is two.
     #[param(minimum = 1, maximum = 4096)]
     pub(super) channels: Option<usize>,
     /// Samples in a frame: a power of two, 64 to 4096.
@@ -129,7 +130,7 @@ pub(super) struct Cleaning {
 impl CleanQuery {
     /// # Errors
     /// A problem that names the parameter.
-    pub(super) fn checked(
+    fn checked(
         &self,
         model: impl FnOnce(&str) -> Option<Arc<Model>>,
         models: impl FnOnce() -> String,
@@ -181,5 +182,21 @@ impl CleanQuery {
         let hints = SourceHints { format, sample_rate_hz: self.sample_rate, channels: self.channels };
         hints.check().map_err(crate::Error::File)?;
         Ok(Cleaning { qos: qos(self.qos.as_deref())?, hints, chain, model: name.to_owned() })
+    }
+}
+
+impl App {
+    /// What a query asks for.
+    pub(super) fn cleaning(&self, query: &CleanQuery) -> Result<Cleaning, Problem> {
+        let models = &self.options.models;
+        let model = |name: &str| match name {
+            "builtin" => Some(Model::builtin()),
+            name => models.get(name).map(Arc::clone),
+        };
+        let names = || {
+            let names: Vec<&str> = std::iter::once("builtin").chain(models.keys().map(String::as_str)).collect();
+            names.join(", ")
+        };
+        query.checked(model, names)
     }
 }

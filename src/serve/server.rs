@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 /// What a server allows each client.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Connections at once: 2048 unless set. Others wait to be accepted.
+    /// Connections at once: 2048 unless set, 1,048,576 at most. Others wait to be accepted.
     pub most_connections: usize,
     /// How long the head of a request may take: 10 s unless set. A connection that asks for nothing is closed after it, too.
     pub longest_head: Duration,
@@ -45,6 +45,9 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// What a server can be told to take at once.
+const MOST_CONNECTIONS: usize = 1 << 20;
+
 /// A service that listens.
 #[derive(Debug)]
 pub struct Server {
@@ -57,12 +60,17 @@ impl Server {
     /// Listens at an address; port 0 takes a free one.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the address is not of this machine alone and the service has no token, or when it is taken.
+    /// [`Error::Setting`] when the address is not of this machine alone and the service has no token, when it is taken, or
+    /// when no connection, or more than can be counted, would be accepted.
     pub async fn bind(address: SocketAddr, service: &Service, limits: ConnectionLimits) -> Result<Self> {
         if !address.ip().to_canonical().is_loopback() && service.app.options.token.is_none() {
             let expected =
                 "whoever reaches it could use the engine: give it a token (`--token-file`), or listen on 127.0.0.1";
             return Err(Error::setting("the address to listen at", format!("{address}, which others reach"), expected));
+        }
+        if !(1..=MOST_CONNECTIONS).contains(&limits.most_connections) {
+            let expected = format!("1 to {MOST_CONNECTIONS} are allowed");
+            return Err(Error::setting("the number of connections", limits.most_connections, expected));
         }
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Error::setting("the address to listen at", address, format!("it cannot be: {error}; choose another port"))

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
+use super::bounds::StreamBounds;
 use super::guard::SUBPROTOCOL;
 use super::query::{CleanQuery, Params};
 use super::{App, Problem};
@@ -30,11 +31,8 @@ use crate::{Domain, Error, Plan, Qos, StreamCounters, StreamInput, StreamOptions
 const LARGEST_MESSAGE: usize = 1 << 20;
 /// Floats of one answer, at most.
 const ANSWER_FLOATS: usize = 1 << 14;
-/// Floats in one frame of all channels, at most.
-const LARGEST_BLOCK_FLOATS: usize = 1 << 16;
-/// Frames that may wait on each side, and the floats in them.
-const RING: usize = 32;
-const RING_FLOATS: usize = 1 << 18;
+/// Of one stream, of which there may be many.
+const BOUNDS: StreamBounds = StreamBounds { block_floats: 1 << 16, ring: 32, ring_floats: 1 << 18 };
 
 /// What a client may say.
 #[derive(Debug, Deserialize)]
@@ -119,8 +117,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
 /// and gives them back clean. Text messages are JSON: `{"type": "finish"}`, `pause`, `resume`, `counters`, or
 /// `{"type": "qos", "qos": "low"}`. The service says `ready` first and `finished` last. `format` may be `f32` or `cf32`, and
 /// `sample_rate` has to be given for a denoiser to run. Where the client does not keep up, nothing is taken of it until it
-/// does; while it has paused, what has no room, and all that comes after it, is refused with the code `paused`. A browser, which can set no header, shows
-/// its token as the subprotocol `auricle.token.TOKEN`, beside `auricle.v1`.
+/// does; while it has paused, what has no room, and all that comes after it, is refused with the code `paused`. A browser,
+/// which can set no header, shows its token as the subprotocol `auricle.token.TOKEN`, beside `auricle.v1`.
 #[utoipa::path(get, path = "/v1/stream", tag = "engine", params(CleanQuery), responses(
     (status = 101, description = "a WebSocket"),
     (status = 400, description = "`no-websocket`, `unknown-qos`, `unknown-model`, `bad-query`, `bad-setting`, `bad-signal`",
@@ -148,11 +146,7 @@ pub(super) async fn stream(
     }
     let channels = cleaning.hints.channels.unwrap_or(1);
     let spec = SignalSpec::raw(format, cleaning.hints.sample_rate_hz, channels);
-    let block = channels.saturating_mul(cleaning.chain.frame_len).saturating_mul(format.values_per_sample());
-    if block > LARGEST_BLOCK_FLOATS {
-        let detail = format!("{channels} channels are too many for frames of {}", cleaning.chain.frame_len);
-        return Err(Problem::bad_request("bad-signal", detail));
-    }
+    let block = BOUNDS.check(&spec, cleaning.chain.frame_len)?;
     let _turn = app.opening.acquire().await;
     let opening = Arc::clone(&app);
     // Compiling takes its time.
@@ -164,7 +158,7 @@ pub(super) async fn stream(
             channels,
             qos: cleaning.qos,
             output: Some(OUTPUT.into()),
-            ring: (RING_FLOATS / block.max(1)).clamp(4, RING),
+            ring: BOUNDS.ring(block),
             ..StreamOptions::default()
         };
         let (input, output) = opening.engine.open_stream(&plan, options)?.split();
@@ -218,7 +212,7 @@ impl Live {
             let code = match close {
                 close_code::AWAY => "shutting-down",
                 close_code::ERROR => "device-lost",
-                close_code::PROTOCOL => "gone",
+                close_code::POLICY => "gone",
                 _ => "protocol-error",
             };
             notices.send((Notice::Error { code, detail }, Some(close))).await.ok();
@@ -229,11 +223,11 @@ impl Live {
         // What the client still says, and be it a pong, is read until it has closed, too: with bytes that nobody has read, the
         // system would break the connection, and what is on its way to the client would be lost.
         let mut closed = std::pin::pin!(async { while let Some(Ok(_)) = from_client.next().await {} });
-        let is_closed = tokio::select! {
+        let all_is_sent = tokio::select! {
             () = &mut closed => false,
             _ = &mut sender => true,
         };
-        if is_closed {
+        if all_is_sent {
             timeout(longest_silence, closed).await.ok();
         } else {
             sender.await.ok();
@@ -256,10 +250,10 @@ impl Live {
             let message = match next {
                 Err(_) => {
                     let detail = format!("nothing was heard for {} s", longest_silence.as_secs());
-                    return Err((close_code::PROTOCOL, detail));
+                    return Err((close_code::POLICY, detail));
                 }
                 Ok(None | Some(Ok(Message::Close(_)))) => return Ok(()),
-                Ok(Some(Err(error))) => return Err((close_code::INVALID, error.to_string())),
+                Ok(Some(Err(error))) => return Err((close_code::PROTOCOL, error.to_string())),
                 Ok(Some(Ok(message))) => message,
             };
             let answer = match message {
@@ -345,7 +339,8 @@ impl Live {
                 match moved {
                     Ok(Ok(())) => Notice::Qos { qos },
                     Ok(Err(error)) => {
-                        Notice::Error { code: Problem::from(error).code(), detail: "not moved".to_owned() }
+                        let problem = Problem::from(error);
+                        Notice::Error { code: problem.code(), detail: format!("not moved: {}", problem.detail()) }
                     }
                     Err(_) => Notice::Error { code: "internal", detail: "moving the stream ended badly".to_owned() },
                 }

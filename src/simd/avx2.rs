@@ -1,6 +1,6 @@
 //! AVX2 with FMA and F16C: 8 lanes, 16 registers.
 
-use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, SimdLevel, Vector, Work};
 use std::arch::x86_64 as x86;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -17,17 +17,17 @@ pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
 }
 
-/// Runs `kernel` in a function compiled for AVX2.
+/// Runs `work` in a function compiled for AVX2.
 #[inline]
 #[expect(unsafe_code, reason = "calls a function that needs AVX2")]
-pub(super) fn run<K: Kernel>(_found: SimdLevel, kernel: K) -> K::Output {
+pub(super) fn run<W: Work>(_found: SimdLevel, work: W) -> W::Output {
     // SAFETY: a `SimdLevel` for AVX2 is only made after `is_available` said yes.
-    unsafe { run_enabled(kernel) }
+    unsafe { run_enabled(work) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn run_enabled<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx2(()))
+fn run_enabled<W: Work>(work: W) -> W::Output {
+    work.run(Avx2(()))
 }
 
 impl Add for F32x8 {

@@ -1,6 +1,6 @@
 //! AVX-512: 16 lanes, 32 registers.
 
-use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, SimdLevel, Vector, Work};
 use std::arch::x86_64 as x86;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -21,17 +21,17 @@ pub(super) fn is_available() -> bool {
         && is_x86_feature_detected!("fma")
 }
 
-/// Runs `kernel` in a function compiled for AVX-512.
+/// Runs `work` in a function compiled for AVX-512.
 #[inline]
 #[expect(unsafe_code, reason = "calls a function that needs AVX-512")]
-pub(super) fn run<K: Kernel>(_found: SimdLevel, kernel: K) -> K::Output {
+pub(super) fn run<W: Work>(_found: SimdLevel, work: W) -> W::Output {
     // SAFETY: a `SimdLevel` for AVX-512 is only made after `is_available` said yes.
-    unsafe { run_enabled(kernel) }
+    unsafe { run_enabled(work) }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")]
-fn run_enabled<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Avx512(()))
+fn run_enabled<W: Work>(work: W) -> W::Output {
+    work.run(Avx512(()))
 }
 
 impl Add for F32x16 {

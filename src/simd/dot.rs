@@ -39,21 +39,21 @@ pub(crate) trait ByteDot: Copy {
 }
 
 /// Work that [`run`] can do at any level. Its `run` must be `#[inline(always)]`.
-pub(crate) trait ByteKernel {
+pub(crate) trait ByteWork {
     /// Does the work with the instructions that `dot` stands for.
     fn run<D: ByteDot>(self, dot: D);
 }
 
 /// The best way that this machine has, no better than `level`.
-pub(crate) fn run<K: ByteKernel>(level: super::SimdLevel, kernel: K) {
+pub(crate) fn run<W: ByteWork>(level: super::SimdLevel, work: W) {
     match lanes(level) {
         #[cfg(target_arch = "x86_64")]
-        16 => vnni::run_wide(kernel),
+        16 => vnni::run_wide(work),
         #[cfg(target_arch = "x86_64")]
-        8 if level.is_avx2() && vnni::narrow_is_available() => vnni::run_narrow(kernel),
+        8 if level.has_avx2() && vnni::narrow_is_available() => vnni::run_narrow(work),
         #[cfg(target_arch = "x86_64")]
-        8 if level.is_avx2() => vnni::run_avx2(kernel),
-        _ => kernel.run(Portable),
+        8 if level.has_avx2() => vnni::run_avx2(work),
+        _ => work.run(Portable),
     }
 }
 
@@ -107,7 +107,7 @@ impl ByteDot for Portable {
 mod vnni {
     //! Intel's vector neural network instructions, 512 and 256 bits wide; and AVX2, which multiplies pairs of 16 bits.
 
-    use super::{ByteDot, ByteKernel, ByteSums};
+    use super::{ByteDot, ByteSums, ByteWork};
     use std::arch::x86_64 as x86;
 
     pub(super) fn wide_is_available() -> bool {
@@ -135,18 +135,18 @@ mod vnni {
 
     /// # Panics
     /// If the machine has no such instructions.
-    pub(super) fn run_wide<K: ByteKernel>(kernel: K) {
+    pub(super) fn run_wide<W: ByteWork>(work: W) {
         assert!(wide_is_available(), "the level should have been checked");
         #[expect(unsafe_code, reason = "calls a function that needs AVX-512 VNNI")]
         // SAFETY: checked on the line above.
         unsafe {
-            run_wide_enabled(kernel);
+            run_wide_enabled(work);
         }
     }
 
     #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512vnni,avx2,fma")]
-    fn run_wide_enabled<K: ByteKernel>(kernel: K) {
-        kernel.run(Wide(()));
+    fn run_wide_enabled<W: ByteWork>(work: W) {
+        work.run(Wide(()));
     }
 
     impl ByteSums for WideSums {
@@ -198,18 +198,18 @@ mod vnni {
 
     /// # Panics
     /// If the machine has no such instructions.
-    pub(super) fn run_narrow<K: ByteKernel>(kernel: K) {
+    pub(super) fn run_narrow<W: ByteWork>(work: W) {
         assert!(narrow_is_available(), "the level should have been checked");
         #[expect(unsafe_code, reason = "calls a function that needs AVX-VNNI")]
         // SAFETY: checked on the line above.
         unsafe {
-            run_narrow_enabled(kernel);
+            run_narrow_enabled(work);
         }
     }
 
     #[target_feature(enable = "avx2,fma,avxvnni")]
-    fn run_narrow_enabled<K: ByteKernel>(kernel: K) {
-        kernel.run(Narrow(()));
+    fn run_narrow_enabled<W: ByteWork>(work: W) {
+        work.run(Narrow(()));
     }
 
     impl ByteSums for NarrowSums {
@@ -247,18 +247,18 @@ mod vnni {
 
     /// # Panics
     /// If the machine has no such instructions.
-    pub(super) fn run_avx2<K: ByteKernel>(kernel: K) {
+    pub(super) fn run_avx2<W: ByteWork>(work: W) {
         assert!(avx2_is_available(), "the level should have been checked");
         #[expect(unsafe_code, reason = "calls a function that needs AVX2")]
         // SAFETY: checked on the line above.
         unsafe {
-            run_avx2_enabled(kernel);
+            run_avx2_enabled(work);
         }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    fn run_avx2_enabled<K: ByteKernel>(kernel: K) {
-        kernel.run(Avx2(()));
+    fn run_avx2_enabled<W: ByteWork>(work: W) {
+        work.run(Avx2(()));
     }
 
     impl ByteDot for Avx2 {
@@ -293,11 +293,11 @@ mod vnni {
 #[cfg(test)]
 mod tests {
     use super::super::SimdLevel;
-    use super::{ByteDot, ByteKernel, ByteSums as _, run};
+    use super::{ByteDot, ByteSums as _, ByteWork, run};
 
     struct OneDot<'a>([u8; 4], &'a [i8], &'a mut Vec<i32>);
 
-    impl ByteKernel for OneDot<'_> {
+    impl ByteWork for OneDot<'_> {
         #[inline(always)]
         fn run<D: ByteDot>(self, dot: D) {
             self.2.resize(D::LANES, 0);

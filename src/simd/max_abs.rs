@@ -4,7 +4,7 @@
 //! `max|x|`; an infinity is above them, and any NaN above infinity, so a faulty frame is never
 //! taken for a quiet one. Integers also make the answer the same on every level and device.
 
-use super::{Kernel, Simd, SimdLevel, Vector as _};
+use super::{Simd, SimdLevel, Vector as _, Work};
 
 /// Vectors combined per round: enough independent maxima to hide their latency.
 const ROUND: usize = 4;
@@ -28,7 +28,7 @@ struct MaxAbs<'a> {
     frame: &'a [f32],
 }
 
-impl Kernel for MaxAbs<'_> {
+impl Work for MaxAbs<'_> {
     type Output = u32;
 
     #[inline(always)]

@@ -1,13 +1,13 @@
-//! Vectors of f32 for the CPU kernels: one small trait, one file per instruction set.
+//! Vectors of f32 for the twins of the kernels: one small trait, one file per instruction set.
 //!
-//! A kernel is written once, generic over `Simd`, and run by `SimdLevel::run`, which picks the
+//! `Work` is written once, generic over `Simd`, and run by `SimdLevel::run`, which picks the
 //! instruction set and enters a function compiled for it:
 //!
 //! ```text
-//! SimdLevel::detect() -> level.run(kernel) -> #[target_feature] entry -> kernel.run(token)
+//! SimdLevel::detect() -> level.run(work) -> #[target_feature] entry -> work.run(token)
 //! ```
 //!
-//! What keeps this safe without `unsafe` in the kernels: a token (`Avx512`, `Avx2`, ...) is made
+//! What keeps this safe without `unsafe` in the work: a token (`Avx512`, `Avx2`, ...) is made
 //! only here, after the CPU was asked, and a vector can be made only from a token. So whoever holds
 //! a vector is on a CPU that has its instructions.
 //!
@@ -157,7 +157,7 @@ pub(crate) trait Simd: Copy {
 }
 
 /// Work that [`SimdLevel::run`] can do at any level. Its `run` must be `#[inline(always)]`.
-pub(crate) trait Kernel {
+pub(crate) trait Work {
     /// What the work returns.
     type Output;
 
@@ -247,9 +247,9 @@ impl SimdLevel {
         }
     }
 
-    /// True for AVX2, or what is better.
+    /// True for AVX2, and for AVX-512, which has it too.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn is_avx2(self) -> bool {
+    pub(crate) fn has_avx2(self) -> bool {
         matches!(self.0, Level::Avx2 | Level::Avx512)
     }
 
@@ -266,17 +266,17 @@ impl SimdLevel {
         }
     }
 
-    /// Runs `kernel` with the instructions of this level.
+    /// Runs `work` with the instructions of this level.
     #[inline]
-    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::run(self, kernel),
+            Level::Avx512 => avx512::run(self, work),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::run(self, kernel),
+            Level::Avx2 => avx2::run(self, work),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => neon::run(self, kernel),
-            Level::Portable => kernel.run(portable::Portable),
+            Level::Neon => neon::run(self, work),
+            Level::Portable => work.run(portable::Portable),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! NEON (64-bit ARM): 4 lanes, 32 registers.
 
-use super::{FRACTION_BITS, HALF_ROOT_BITS, Kernel, Simd, SimdLevel, Vector};
+use super::{FRACTION_BITS, HALF_ROOT_BITS, Simd, SimdLevel, Vector, Work};
 use std::arch::aarch64 as arm;
 use std::ops::{Add, Div, Mul, Sub};
 
@@ -17,17 +17,17 @@ pub(super) fn is_available() -> bool {
     std::arch::is_aarch64_feature_detected!("neon")
 }
 
-/// Runs `kernel` in a function compiled for NEON.
+/// Runs `work` in a function compiled for NEON.
 #[inline]
 #[expect(unsafe_code, reason = "calls a function that needs NEON")]
-pub(super) fn run<K: Kernel>(_found: SimdLevel, kernel: K) -> K::Output {
+pub(super) fn run<W: Work>(_found: SimdLevel, work: W) -> W::Output {
     // SAFETY: a `SimdLevel` for NEON is only made after `is_available` said yes.
-    unsafe { run_enabled(kernel) }
+    unsafe { run_enabled(work) }
 }
 
 #[target_feature(enable = "neon")]
-fn run_enabled<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run(Neon(()))
+fn run_enabled<W: Work>(work: W) -> W::Output {
+    work.run(Neon(()))
 }
 
 impl Add for F32x4 {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, rounded, table, tile_wgsl, twiddles, word};
+use super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, rounded, table, tile_wgsl, twiddles};
 use crate::error::{Error, Result};
 use crate::frame::{Domain, FrameShape};
-use crate::recording::{Kernel, Operand, Twin, TwinCall, TwinWorker};
+use crate::recording::{Kernel, Operand, Twin, TwinCall, TwinWorker, word};
 use crate::simd::SimdLevel;
 
 /// What a frame is multiplied by before it is transformed.
@@ -24,15 +24,40 @@ pub enum Taper {
 
 /// The discrete Fourier transform of each frame.
 ///
-/// Frames are of 64 to 2048 complex samples, a power of two; the result has the same shape.
-///
 /// ```text
 /// forward   X[k] = sum over n of taper[n] x[n] exp(-2 pi i k n / len)
 /// inverse   x[n] = 1/len * sum over k of X[k] exp(+2 pi i k n / len)
 /// ```
 ///
-/// Bin `k` is of frequency `k / len` in cycles per sample, from the middle on `k / len - 1`. The relative error against
-/// the same sum in f64 is below 1e-6 on every device.
+/// # Inputs
+/// Frames of 64 to 2048 complex samples, a power of two, of any level: samples, or bins on the way back.
+/// # Outputs
+/// Frames of the same shape, bins in their natural order: bin `k` is of frequency `k / len` in cycles per sample, from
+/// the middle on `k / len - 1`. The relative error against the same sum in f64 is below 1e-6 on every device.
+/// # Parameters
+/// The way, and for the way there what a frame is multiplied by.
+/// # Example
+/// ```
+/// use auricle::{Engine, EngineOptions, Fourier, FrameShape, Graph, Taper};
+///
+/// let graph = Graph::new()
+///     .input("samples", FrameShape::complex(64))
+///     .fourier("bins", "samples", Fourier::Forward(Taper::Rectangular))
+///     .fourier("back", "bins", Fourier::Inverse)
+///     .output("spectrum", "bins")
+///     .output("same", "back");
+/// let plan = Engine::open(&EngineOptions::default())?.compile(&graph)?;
+///
+/// // A turn takes 8 samples: the 64 of them are all in bin 64 / 8.
+/// let angles = (0..64).map(|n| std::f32::consts::TAU * n as f32 / 8.0);
+/// let samples: Vec<f32> = angles.flat_map(|angle| [angle.cos(), angle.sin()]).collect();
+/// let output = plan.run(&[&samples], 1)?;
+/// let spectrum = output.dense("spectrum").unwrap_or_default();
+/// assert!((spectrum[2 * 8] - 64.0).abs() < 1e-3);
+/// let same = output.dense("same").unwrap_or_default();
+/// assert!(same.iter().zip(&samples).all(|(back, sample)| (back - sample).abs() < 1e-5));
+/// # Ok::<(), auricle::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fourier {
     /// From samples to bins.
@@ -103,6 +128,7 @@ struct FourierTwin {
 }
 
 impl Twin for FourierTwin {
+    /// rustfft asks the CPU by itself, so `_level` has no say.
     fn worker(&self, _level: SimdLevel) -> Box<dyn TwinWorker> {
         let mut planner = FftPlanner::new();
         let transform = match self.fourier {

@@ -15,12 +15,17 @@ use crate::simd::SimdLevel;
 use crate::simd::max_abs_bits;
 
 /// The kernels of the gate: `max_abs_gate` and `compact_live`.
-pub(crate) const WGSL: &str =
-    concat!(include_str!("../../shaders/frames.wgsl"), include_str!("../../shaders/gate.wgsl"));
+pub(crate) const WGSL: &str = concat!(
+    include_str!("../../shaders/dispatch.wgsl"),
+    include_str!("../../shaders/frames.wgsl"),
+    include_str!("../../shaders/gate.wgsl")
+);
 
 /// In the kernel's parameters: every finite frame is loud.
 pub(crate) const ALWAYS_LOUD: u32 = u32::MAX;
 const INFINITY_BITS: u32 = f32::INFINITY.to_bits();
+/// Frames that can be held live after the last loud one.
+const LONGEST_HOLD: u32 = 1_000_000;
 
 /// When a frame is loud.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,7 +95,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Refuses a threshold that is negative or not a number, and a hold that no stream lives to see.
+    /// Refuses a threshold that is negative or not a number, and a hold of more than 1,000,000 frames.
     pub fn check(&self) -> Result<()> {
         let linear = match self.threshold {
             Threshold::Linear(linear) => linear,
@@ -101,7 +106,7 @@ impl Gate {
             let expected = "it must be a finite level of 0 or more (linear), or one in dBFS";
             return Err(Error::setting("the gate's threshold", format!("{:?}", self.threshold), expected));
         }
-        if self.hold > 1_000_000 {
+        if self.hold > LONGEST_HOLD {
             return Err(Error::setting("the gate's hold", self.hold, "at most 1,000,000 frames can be held"));
         }
         Ok(())
@@ -144,7 +149,8 @@ pub(crate) fn state_from_peak(peak_bits: u32, threshold_bits: u32) -> FrameState
 }
 
 /// The CPU twin. Decides the frames `rows` of one channel, counted with the context before the batch; returns how
-/// far the last loud frame lies before the one after them. States of context frames come from the history.
+/// far the last loud frame lies before the one after them: 1 when the last of `rows` is loud itself. States of context
+/// frames come from the history.
 ///
 /// Frames before `rows` are looked at again as far back as `hold` reaches, so that any piece of a batch can be
 /// decided by itself, by whichever thread gets it.

@@ -12,7 +12,7 @@ pub mod denoise;
 
 pub mod sink;
 
-pub(crate) mod tile;
+mod tile;
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ pub(super) const VALUES_PER_INVOCATION: usize = 8;
 macro_rules! tile_wgsl {
     ($values:literal, $kernel:literal) => {
         concat!(
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/dispatch.wgsl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/complex.wgsl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/frames.wgsl")),
             include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $values)),
@@ -44,9 +45,4 @@ pub(super) fn table(label: &'static str, floats: impl Iterator<Item = f64>) -> T
 #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
 pub(super) fn rounded(value: f64) -> f32 {
     value as f32
-}
-
-/// A number as a kernel takes it.
-pub(crate) fn word(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }

@@ -3,12 +3,15 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use super::group::refuse_inside;
+use super::inside::refuse_inside;
 use super::{Home, Shared, StreamCounters};
 use crate::error::Result;
 use crate::qos::Qos;
 
-/// A handle to a stream, for any thread and as many as there need be. It does not keep the stream open.
+/// A handle to a stream, for any thread and as many as there need be.
+///
+/// It does not keep the stream open. Of one that is over, it keeps what is told here and nothing else: not its rings,
+/// its plan or its device.
 #[derive(Clone, Debug)]
 pub struct StreamControl {
     shared: Arc<Shared>,
@@ -29,9 +32,9 @@ impl StreamControl {
         self.shared.counters()
     }
 
-    /// The level that serves it now.
+    /// The level that serves it now, or did at last.
     pub fn qos(&self) -> Qos {
-        self.shared.home().1.qos
+        self.shared.front().1.qos
     }
 
     /// Whether all has come out, or never will.
@@ -48,14 +51,15 @@ impl StreamControl {
     /// Goes on after a [pause](Self::pause).
     pub fn resume(&self) {
         self.shared.is_paused.store(false, Ordering::Release);
-        self.shared.home().1.poke();
+        self.shared.poke();
     }
 
     /// Goes on in another home.
     pub(crate) fn move_to(&self, home: &Home) -> Result<()> {
         refuse_inside("a stream is moved")?;
         let _alone = self.shared.moving.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, from) = self.shared.home();
+        let from = self.shared.group().filter(|_| !self.shared.is_over());
+        let from = from.ok_or_else(|| self.shared.end_error())?;
         let to = home.like(&from)?;
         if Arc::ptr_eq(&from, &to) {
             return Ok(());

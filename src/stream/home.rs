@@ -11,7 +11,7 @@ use super::output::StreamOutput;
 use super::ring::ring;
 use super::signal::Signal;
 use super::sink::{Callback, OnOutput, Sink};
-use super::{Shared, Stream, Waiting};
+use super::{Place, Shared, Stream, Waiting};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 use crate::plan::{Compiled, Plan};
@@ -35,30 +35,30 @@ impl Home {
             let expected = "a stream can move to plans of the graph that it was opened with";
             return Err(Error::setting("the plan", "of another graph", expected));
         }
-        self.observer.group(&self.plan, &other.output, self.qos)
+        self.observer.group(&self.plan, &other.front.output, self.qos)
     }
 
     /// Opens a stream whose output is pulled.
     pub(crate) fn open(&self, options: &StreamOptions) -> Result<Stream> {
-        let (shared, input) = self.prepare(options)?;
+        let (group, shared, input) = self.prepare(options)?;
         let frames = options.ring + self.plan.latency_frames() + 1;
         let (mut writer, reader) = ring(options.channels, shared.frame_floats(), frames);
         writer.keep(self.observer.isolation());
-        shared.home().1.join(&shared, Sink::Ring(writer), options)?;
+        group.join(&shared, Sink::Ring(writer), options)?;
         Ok(Stream::new(input, StreamOutput::new(&shared, reader)))
     }
 
     /// Opens a stream whose output goes to a callback.
     pub(crate) fn open_with(&self, options: &StreamOptions, call: OnOutput) -> Result<StreamInput> {
-        let (shared, input) = self.prepare(options)?;
+        let (group, shared, input) = self.prepare(options)?;
         let per_sample = shared.shape.domain().floats_per_sample();
         let callback = Callback::new(call, options.channels, per_sample, shared.block_floats());
-        shared.home().1.join(&shared, Sink::Callback(callback), options)?;
+        group.join(&shared, Sink::Callback(callback), options)?;
         Ok(input)
     }
 
-    /// What a stream's ends have in common, and the one that is pushed into.
-    fn prepare(&self, options: &StreamOptions) -> Result<(Arc<Shared>, StreamInput)> {
+    /// The group that is to work on a stream, what the stream's ends have in common, and the one that is pushed into.
+    fn prepare(&self, options: &StreamOptions) -> Result<(Arc<Group>, Arc<Shared>, StreamInput)> {
         options.check()?;
         let compiled = self.plan.on(self.qos)?;
         let [(_, shape)] = self.plan.inputs() else {
@@ -87,12 +87,12 @@ impl Home {
             is_stuck: AtomicBool::new(false),
             room: Signal::default(),
             output: Signal::default(),
-            home: Mutex::new(group),
+            home: Mutex::new(Place { front: Arc::clone(&group.front), group: None }),
             home_version: AtomicU64::new(0),
             moving: Mutex::default(),
         });
         let input = StreamInput::new(&shared, writer, options.back_pressure, compiled.gate().cloned());
-        Ok((shared, input))
+        Ok((group, shared, input))
     }
 }
 

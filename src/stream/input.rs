@@ -5,7 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::group::Group;
+use super::front::Front;
 use super::options::BackPressure;
 use super::ring::RingWriter;
 use super::{Shared, StreamControl};
@@ -17,6 +17,8 @@ use crate::simd::{SimdLevel, max_abs_bits};
 use crate::stage::gate;
 
 /// The end that samples are pushed into. When it is dropped, the input is [finished](Self::finish).
+///
+/// Its own ring stays until then; of a stream that is over, nothing else does: not its plan, nor its device.
 #[derive(Debug)]
 pub struct StreamInput {
     shared: Arc<Shared>,
@@ -24,8 +26,8 @@ pub struct StreamInput {
     back_pressure: BackPressure,
     gate: Option<GateStep>,
     level: SimdLevel,
-    /// The group that works on it, as of this version of the stream's home.
-    home: (u64, Arc<Group>),
+    /// That of the group that works on it, as of this version of the stream's home.
+    front: (u64, Arc<Front>),
     /// For each channel, how far behind the last loud frame is; and how far it is after the frame at hand.
     since_loud: Vec<u32>,
     next_since_loud: Vec<u32>,
@@ -59,7 +61,7 @@ impl StreamInput {
             back_pressure,
             gate,
             level: SimdLevel::detect(),
-            home: shared.home(),
+            front: shared.front(),
             since_loud: vec![LONG_AGO; shared.channels],
             next_since_loud: vec![LONG_AGO; shared.channels],
             partial: Vec::with_capacity(shared.block_floats()),
@@ -142,7 +144,7 @@ impl StreamInput {
         self.shared.end.store(self.shared.pushed.load(Ordering::Acquire), Ordering::Release);
         self.writer.publish();
         self.shared.is_finished.store(true, Ordering::Release);
-        self.shared.home().1.poke();
+        self.shared.poke();
     }
 
     /// The same, and waits so long until all has come out; false when that took longer. For a stream with a callback: an
@@ -295,7 +297,7 @@ impl StreamInput {
         }
         let dropped = dropped * self.shared.block_floats() as u64;
         if dropped > 0 {
-            self.shared.home().1.has_dropped(dropped);
+            self.shared.front().1.has_dropped(dropped);
         }
         Some(dropped)
     }
@@ -311,7 +313,8 @@ impl StreamInput {
         if !fits && self.back_pressure == BackPressure::DropNewest {
             dropped = waiting.reader.note_dropped(self.writer.frames());
         }
-        while !fits && self.back_pressure == BackPressure::DropOldest {
+        // Of a stream that is over, there may be nothing left to drop.
+        while !fits && self.back_pressure == BackPressure::DropOldest && !self.shared.is_over() {
             dropped += waiting.reader.drop_oldest();
             fits = self.has_room();
         }
@@ -374,14 +377,14 @@ impl StreamInput {
         self.writer.publish();
         // Either this sees that the stream has moved, or who moved it sees the frames.
         fence(Ordering::SeqCst);
-        if self.shared.home_version.load(Ordering::Relaxed) != self.home.0 {
-            self.home = self.shared.home();
+        if self.shared.home_version.load(Ordering::Relaxed) != self.front.0 {
+            self.front = self.shared.front();
         }
         if self.sounded > 0 {
             self.shared.sounded.fetch_add(self.sounded as u64, Ordering::Relaxed);
         }
         // Silence makes no batch, but time goes on.
-        self.home.1.has_more(self.sounded.max(1));
+        self.front.1.due.has_more(self.sounded.max(1));
     }
 }
 
@@ -390,7 +393,7 @@ impl Drop for StreamInput {
         // Nobody may be left who could resume it.
         self.shared.is_paused.store(false, Ordering::Release);
         self.finish();
-        self.shared.home().1.poke();
+        self.shared.poke();
     }
 }
 

@@ -135,8 +135,6 @@ pub(super) struct Turn {
     /// What the batch took on the device.
     pub(super) took: Duration,
     pub(super) has_more: bool,
-    /// Streams that have ended: to be dropped when nobody works on the others.
-    pub(super) gone: Vec<Member>,
 }
 
 /// Frames of a member that are there, and those of them that it can give now.
@@ -162,8 +160,9 @@ impl Members {
     }
 
     /// One batch, of so many frames of channels at most. After a failure of the device, it is to be called again when
-    /// [`recover`](Self::recover) has succeeded.
-    pub(super) fn turn(&mut self, most: usize) -> Result<Turn> {
+    /// [`recover`](Self::recover) has succeeded. Streams that have ended are gone, to be dropped when nobody works on the
+    /// others.
+    pub(super) fn turn(&mut self, most: usize, gone: &mut Vec<Member>) -> Result<Turn> {
         let mut turn = Turn::default();
         let mut ready = Vec::new();
         let chosen = match self.unfinished.take() {
@@ -172,7 +171,7 @@ impl Members {
                 unfinished
             }
             None => {
-                self.let_go(&mut turn.gone)?;
+                self.let_go(gone)?;
                 turn.passed = self.pass_silence();
                 ready = self.ready();
                 let chosen = ready.first().map_or_else(Vec::new, |first| self.choose(&ready, first.member, most));
@@ -192,7 +191,7 @@ impl Members {
                 |ready: &&Ready| ready.available > taken || !chosen.iter().any(|chosen| chosen.member == ready.member);
             turn.has_more |= ready.iter().filter(stayed).any(|ready| self.room(ready.member) > 0);
         }
-        self.finish(&mut turn.gone)?;
+        self.finish(gone)?;
         self.channels.keep_safe();
         Ok(turn)
     }
@@ -231,6 +230,7 @@ impl Members {
 
     fn remove(&mut self, member: usize, gone: &mut Vec<Member>) -> Result<()> {
         let member = self.all.remove(member);
+        member.stream.moves_out();
         let channels = member.channels.clone();
         gone.push(member);
         self.channels.close(&channels)

@@ -6,33 +6,40 @@
 //!                                            | is there of all of them               |
 //! ```
 //!
-//! Whoever pushes never waits unless it asked to, and takes no lock but to drop frames: it decides what is silent, writes
-//! what is not into its ring, and rings a bell when a group has something to do. The observer, one thread for all groups,
-//! decides when a group has waited long enough; a lane of the group's level then takes what is there of all its streams.
+//! Whoever pushes never waits unless it asked to, and takes no lock but to drop frames, and once after a move: it
+//! decides what is silent, writes what is not into its ring, and rings a bell when a group has something to do. The
+//! observer, one thread for all groups, decides when a group has waited long enough; a lane of the group's level then
+//! takes what is there of all its streams.
 
-mod counters;
-
-mod group;
+mod options;
 
 mod home;
 
 mod input;
 
-mod members;
+mod ring;
+
+mod due;
+
+mod front;
 
 mod observer;
 
-mod options;
+mod group;
 
-mod output;
+mod inside;
 
-mod ring;
-
-mod signal;
+mod members;
 
 mod sink;
 
+mod output;
+
+mod signal;
+
 mod control;
+
+mod counters;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -40,6 +47,7 @@ use std::time::Duration;
 
 pub use self::control::StreamControl;
 pub use self::counters::StreamCounters;
+use self::front::Front;
 use self::group::Group;
 pub(crate) use self::home::Home;
 pub use self::input::StreamInput;
@@ -157,11 +165,18 @@ struct Shared {
     /// Rung when there is room to push, and when there is something to pull.
     room: Signal,
     output: Signal,
-    /// The group that works on it; the version is changed last when it moves to another.
-    home: Mutex<Arc<Group>>,
+    /// Where it lives; the version is changed last when that changes.
+    home: Mutex<Place>,
     home_version: AtomicU64,
     /// Held by whoever moves it.
     moving: Mutex<()>,
+}
+
+/// The group that works on a stream, which is none before and after that, and what is known of it even then.
+#[derive(Debug)]
+struct Place {
+    front: Arc<Front>,
+    group: Option<Arc<Group>>,
 }
 
 #[derive(Debug)]
@@ -203,10 +218,36 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// With its version.
-    fn home(&self) -> (u64, Arc<Group>) {
-        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        (self.home_version.load(Ordering::Acquire), Arc::clone(&home))
+    fn home(&self) -> MutexGuard<'_, Place> {
+        self.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of its group, with the version of that.
+    fn front(&self) -> (u64, Arc<Front>) {
+        let home = self.home();
+        (self.home_version.load(Ordering::Acquire), Arc::clone(&home.front))
+    }
+
+    fn group(&self) -> Option<Arc<Group>> {
+        self.home().group.clone()
+    }
+
+    /// There is something to do for it besides frames that came.
+    fn poke(&self) {
+        self.front().1.due.poke();
+    }
+
+    /// From now on this group works on it, of which it is a member.
+    fn moves_in(&self, group: &Arc<Group>) {
+        let mut home = self.home();
+        *home = Place { front: Arc::clone(&group.front), group: Some(Arc::clone(group)) };
+        self.home_version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It has ended, and is no member of a group any more: whoever still holds an end of it holds no device by that.
+    fn moves_out(&self) {
+        self.home().group = None;
+        self.waiting().reader = RingReader::of_nothing();
     }
 
     fn is_over(&self) -> bool {
@@ -225,6 +266,11 @@ impl Shared {
 
     fn failure(&self) -> Option<Error> {
         self.failure.get().map(|failure| failure.error(&self.name))
+    }
+
+    /// What whoever asks for more of it is told once it is over.
+    fn end_error(&self) -> Error {
+        self.failure().unwrap_or_else(|| Error::StreamFinished { stream: self.name.to_string() })
     }
 
     fn counters(&self) -> StreamCounters {

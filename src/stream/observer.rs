@@ -6,12 +6,14 @@ use std::time::Duration;
 use crossbeam::sync::Parker;
 
 use super::Failure;
-use super::group::{Group, GroupTurn, refuse_inside};
+use super::front::Front;
+use super::group::{Group, GroupTurn};
+use super::inside::refuse_inside;
 use crate::error::{Error, Result};
 use crate::isolation::{Isolation, OBSERVER_NAME};
 use crate::plan::Plan;
 use crate::qos::Qos;
-use crate::schedule::{Arrival, Bell, Lanes, Load, Schedule};
+use crate::schedule::{Arrival, Bell, Lanes, Load, Schedule, outside};
 use crate::telemetry::StreamsSnapshot;
 
 /// All groups of an engine.
@@ -20,7 +22,14 @@ pub(crate) struct Observer {
     bell: Arc<Bell>,
     schedule: Arc<Schedule>,
     isolation: Arc<Isolation>,
-    groups: Mutex<Vec<Weak<Group>>>,
+    groups: Mutex<Vec<Known>>,
+}
+
+/// A group, and what is left of it when all streams have ended.
+#[derive(Debug)]
+struct Known {
+    group: Weak<Group>,
+    front: Weak<Front>,
 }
 
 impl Observer {
@@ -41,24 +50,27 @@ impl Observer {
         &self.isolation
     }
 
-    fn groups(&self) -> MutexGuard<'_, Vec<Weak<Group>>> {
+    fn groups(&self) -> MutexGuard<'_, Vec<Known>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all(&self) -> Vec<Arc<Group>> {
         let mut groups = self.groups();
-        groups.retain(|group| group.strong_count() > 0);
-        groups.iter().filter_map(Weak::upgrade).collect()
+        groups.retain(|known| known.front.strong_count() > 0);
+        groups.iter().filter_map(|known| known.group.upgrade()).collect()
     }
 
     fn run(&self, parker: &Parker) {
         while !self.schedule.is_closed() {
-            let wait = self.all().iter().filter_map(|group| self.look_after(group)).min();
+            let groups = self.all();
+            let wait = groups.iter().filter_map(|group| self.look_after(group)).min();
+            // Whoever lets go of a group last ends its plan, in which an app's code may be.
+            outside(|| drop(groups));
             self.bell.wait(parker, wait);
         }
-        for group in self.all() {
-            group.end(&Failure::ShutDown);
-        }
+        let groups = self.all();
+        groups.iter().for_each(|group| group.end(&Failure::ShutDown));
+        outside(|| drop(groups));
     }
 
     /// Asks for a lane if the group is due; else says when to look again, if that is known.
@@ -66,10 +78,10 @@ impl Observer {
         match group.is_due() {
             Err(when) => when,
             Ok(()) => {
-                group.takes_off();
+                group.front.due.takes_off();
                 let arrival = Arrival {
                     name: Arc::from("streams"),
-                    qos: group.qos,
+                    qos: group.front.qos,
                     load: Load::Device,
                     // The engine itself sizes these batches: nobody asks how large they should be.
                     frames: 0,
@@ -91,9 +103,10 @@ impl Observer {
     pub(super) fn group(&self, plan: &Plan, output: &str, qos: Qos) -> Result<Arc<Group>> {
         refuse_inside("a stream is opened or moved")?;
         let is_it = |group: &Arc<Group>| {
-            group.plan.is_same(plan) && group.output == output && group.qos == qos && !group.is_over()
+            let front = &group.front;
+            group.plan.is_same(plan) && front.output == output && front.qos == qos && !group.is_over()
         };
-        let find = |groups: &[Weak<Group>]| groups.iter().filter_map(Weak::upgrade).find(is_it);
+        let find = |groups: &[Known]| groups.iter().filter_map(|known| known.group.upgrade()).find(is_it);
         if let Some(group) = find(&self.groups()) {
             return Ok(group);
         }
@@ -107,11 +120,12 @@ impl Observer {
         if self.schedule.is_closed() {
             return Err(Error::ShutDown { job: "stream".to_owned() });
         }
-        groups.push(Arc::downgrade(&made));
+        groups.push(Known { group: Arc::downgrade(&made), front: Arc::downgrade(&made.front) });
         Ok(made)
     }
 
     pub(crate) fn snapshot(&self) -> Vec<StreamsSnapshot> {
-        self.all().iter().map(|group| group.snapshot()).collect()
+        let fronts: Vec<_> = self.groups().iter().filter_map(|known| known.front.upgrade()).collect();
+        fronts.iter().map(|front| front.snapshot()).collect()
     }
 }

@@ -10,6 +10,8 @@ use super::{Shared, StreamControl};
 use crate::error::Result;
 
 /// The end that samples are pulled from. When it is dropped, the stream is closed: nothing is left to work for.
+///
+/// Its own ring stays until then; of a stream that is over, nothing else does: not its plan, nor its device.
 #[derive(Debug)]
 pub struct StreamOutput {
     shared: Arc<Shared>,
@@ -73,7 +75,7 @@ impl StreamOutput {
             // Either this sees that the lane found no room, or the lane sees this room.
             fence(Ordering::SeqCst);
             if self.shared.is_stuck.load(Ordering::Relaxed) && self.shared.is_stuck.swap(false, Ordering::AcqRel) {
-                self.shared.home().1.poke();
+                self.shared.poke();
             }
         }
         match self.shared.failure() {
@@ -195,6 +197,6 @@ impl Drop for StreamOutput {
     fn drop(&mut self) {
         self.shared.is_abandoned.store(true, Ordering::Release);
         self.shared.end(None);
-        self.shared.home().1.poke();
+        self.shared.poke();
     }
 }

@@ -114,6 +114,11 @@ impl RingWriter {
 }
 
 impl RingReader {
+    /// That of a ring of which nothing will ever come, and which takes no memory.
+    pub(super) fn of_nothing() -> Self {
+        ring(1, 1, 0).1
+    }
+
     /// Frames that were read.
     pub(super) fn frames(&self) -> u64 {
         self.next

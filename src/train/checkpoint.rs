@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
+use crate::format::pending::PendingFile;
 
 const MAGIC: &[u8] = b"auricle training 1\n";
 
@@ -91,11 +92,7 @@ impl Checkpoint {
 
 /// Puts a file in place of another at once.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let failed = |error| TrainError::file(path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| TrainError::file(path, error.error))?;
-    Ok(())
+    let mut file = PendingFile::create(path, &[], true)?;
+    file.write_all(bytes)?;
+    Ok(file.publish()?)
 }

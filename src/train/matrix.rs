@@ -42,12 +42,12 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = keep * out + a b`, where `out` has the rows of `a` and the columns of `b`, without gaps. `keep` is 0 or 1; with
-/// 0, what `out` held before does not matter.
+/// `out = a b`, or `out = out + a b` where it adds; `out` has the rows of `a` and the columns of `b`, without gaps. What
+/// it held before does not matter where nothing is added to it.
 ///
 /// # Panics
 /// When the sizes do not fit.
-pub(crate) fn multiply(out: &mut [f32], keep: f32, a: Matrix<'_>, b: Matrix<'_>) {
+pub(crate) fn multiply(out: &mut [f32], adds: bool, a: Matrix<'_>, b: Matrix<'_>) {
     assert_eq!(a.columns, b.rows, "the columns of one matrix should be the rows of the other");
     assert_eq!(out.len(), a.rows * b.columns, "the product should fit");
     assert!(a.reach() <= a.values.len() && b.reach() <= b.values.len(), "a matrix should lie in its slice");
@@ -63,14 +63,14 @@ pub(crate) fn multiply(out: &mut [f32], keep: f32, a: Matrix<'_>, b: Matrix<'_>)
             out.as_mut_ptr(),
             1,
             step(b.columns),
-            keep != 0.0,
+            adds,
             a.values.as_ptr(),
             step(a.column_step),
             step(a.row_step),
             b.values.as_ptr(),
             step(b.column_step),
             step(b.row_step),
-            keep,
+            if adds { 1.0 } else { 0.0 },
             1.0,
             false,
             false,

@@ -57,6 +57,9 @@ const WINDOWS: usize = 255;
 const CLIP_LEN: usize = (WINDOWS + 1) * HOP;
 /// About the power of a bin that 16-bit rounding leaves.
 const FEATURE_FLOOR: f32 = 1e-8;
+/// What brings logarithms of powers to around 0 and 1.
+const FEATURE_OFFSET: f32 = 3.0;
+const FEATURE_SCALE: f32 = 0.5;
 const UNITS: usize = 256;
 
 /// What goes wrong in training.
@@ -109,8 +112,19 @@ pub enum TrainError {
         problem: String,
     },
 
-    /// The loss is no number any more.
-    #[error("the loss is not finite at step {step}; a lower --learning-rate may help")]
+    /// A file that cannot be put in its place.
+    #[error(transparent)]
+    Output(#[from] crate::format::FileError),
+
+    /// Nothing to learn from is made any more.
+    #[error("the mixtures of the next steps are not made: {problem}; --resume goes on from the last checkpoint")]
+    Mixtures {
+        /// Why.
+        problem: String,
+    },
+
+    /// The loss or a weight is no number any more.
+    #[error("the loss or a weight is not finite at step {step}; a lower --learning-rate may help")]
     Diverged {
         /// When.
         step: usize,
@@ -144,7 +158,11 @@ fn description() -> Description {
         mask_floor_db: Some(-17.0),
         parts: vec![Part {
             name: "mask".to_owned(),
-            basis: Basis::Spectrum(Feature::Log10Power { floor: FEATURE_FLOOR, offset: 3.0, scale: 0.5 }),
+            basis: Basis::Spectrum(Feature::Log10Power {
+                floor: FEATURE_FLOOR,
+                offset: FEATURE_OFFSET,
+                scale: FEATURE_SCALE,
+            }),
             layers: vec![
                 layer("encode", BINS, UNITS, LayerKind::Dense(Activation::Relu)),
                 layer("first", UNITS, UNITS, LayerKind::Gru),
@@ -157,5 +175,5 @@ fn description() -> Description {
 
 /// What the network sees of a bin with this power.
 fn feature(power: f32) -> f32 {
-    (power.max(FEATURE_FLOOR).log10() + 3.0) * 0.5
+    (power.max(FEATURE_FLOOR).log10() + FEATURE_OFFSET) * FEATURE_SCALE
 }

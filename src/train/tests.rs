@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rustfft::num_complex::Complex32;
 
+use super::checkpoint::Checkpoint;
 use super::loss::loss;
 use super::matrix::{Matrix, multiply};
 use super::mixture::{Batch, Mixer};
@@ -269,9 +270,9 @@ fn judged_speech_is_never_learned_from() {
     }
 }
 
-#[test]
-fn a_resumed_run_is_an_uninterrupted_one() {
-    let options = |directory: &Path, steps| TrainOptions {
+/// A short run with clips of the bank that [`keep_bank`] leaves.
+fn short_run(directory: &Path, steps: usize) -> TrainOptions {
+    TrainOptions {
         directory: directory.to_owned(),
         seed: 7,
         start: None,
@@ -281,20 +282,27 @@ fn a_resumed_run_is_an_uninterrupted_one() {
         learning_rate: 1e-3,
         resolvent: 0.0,
         mark_every: 2,
-    };
+    }
+}
+
+fn keep_bank(folder: &Path) {
+    let bank: Vec<u8> = speech(60).iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    std::fs::write(folder.join("speech-7.i16"), &bank).expect("the bank should be written");
+}
+
+#[test]
+fn a_resumed_run_is_an_uninterrupted_one() {
     let folders = [0, 1].map(|_| tempfile::tempdir().expect("a folder should be there"));
     let [straight, stopped] = folders.each_ref().map(tempfile::TempDir::path);
-    let bank: Vec<u8> = speech(60).iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    for folder in [straight, stopped] {
-        std::fs::write(folder.join("speech-7.i16"), &bank).expect("the bank should be written");
-    }
+    keep_bank(straight);
+    keep_bank(stopped);
     let weights = |trainer: &Trainer| trainer.model(None).expect("weights should make a model");
 
-    let mut whole = Trainer::new(&options(straight, 4)).expect("there is no model to start from");
+    let mut whole = Trainer::new(&short_run(straight, 4)).expect("there is no model to start from");
     whole.run(&mut |_| (), &|| false).expect("training should run");
 
     let step = std::cell::Cell::new(0);
-    let mut part = Trainer::new(&options(stopped, 4)).expect("there is no model to start from");
+    let mut part = Trainer::new(&short_run(stopped, 4)).expect("there is no model to start from");
     let count = &mut |report: Report<'_>| {
         if let Report::Step(done, _) = report {
             step.set(done);
@@ -308,6 +316,33 @@ fn a_resumed_run_is_an_uninterrupted_one() {
     assert!(weights(&resumed) == weights(&whole), "the weights are the same to the bit");
     let plot = std::fs::read_to_string(stopped.join("loss.svg")).expect("the plot should be there");
     assert_eq!(plot.matches("<polyline").count(), 2, "the plot has both curves");
+    // Fewer steps than are done already would be a model of another length than it says.
+    let fewer = Trainer::resume(stopped, Some(3), 2).expect_err("it should be refused").to_string();
+    assert!(fewer.contains("checkpoint.bin") && fewer.contains("4 steps are done already"), "{fewer}");
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_checkpoint_that_there_was() {
+    let folder = tempfile::tempdir().expect("a folder should be there");
+    keep_bank(folder.path());
+    let path = Trainer::checkpoint_path(folder.path());
+    let kept = || std::fs::read(&path).expect("the checkpoint should be there");
+    let options = TrainOptions { learning_rate: 1e300, mark_every: 1, ..short_run(folder.path(), 4) };
+    let mut wild = Trainer::new(&options).expect("there is no model to start from");
+    wild.save().expect("the checkpoint should be written");
+    let before = kept();
+    let error = wild.run(&mut |_| (), &|| false).expect_err("no weight is a number after the first step");
+    assert!(matches!(error, TrainError::Diverged { step: 1 }), "{error}");
+    assert!(kept() == before, "what can be read stays");
+    // A step so far on that its mixtures cannot be counted: where that is checked, their thread panics.
+    if cfg!(debug_assertions) {
+        let mut checkpoint = Checkpoint::read(&path, Network::new(&description()).weights()).expect("it is whole");
+        (checkpoint.progress.step, checkpoint.progress.steps) = (usize::MAX - 2, usize::MAX);
+        checkpoint.write(&path).expect("the checkpoint should be written");
+        let mut lost = Trainer::resume(folder.path(), None, 1).expect("the checkpoint should be read");
+        let error = lost.run(&mut |_| (), &|| false).expect_err("there is nothing to learn from");
+        assert!(matches!(error, TrainError::Mixtures { .. }), "{error}");
+    }
 }
 
 #[test]
@@ -326,7 +361,7 @@ fn checkpoints_that_are_none_are_refused() {
 fn products_are_sums_of_products() {
     let (a, b): (Vec<f32>, Vec<f32>) = ((0..6).map(|i| i as f32).collect(), (0..8).map(|i| 1.0 - i as f32).collect());
     let mut out = vec![1.0; 12];
-    multiply(&mut out, 1.0, Matrix::new(&a, 2), Matrix::new(&b, 4));
+    multiply(&mut out, true, Matrix::new(&a, 2), Matrix::new(&b, 4));
     for (index, value) in out.iter().enumerate() {
         let (row, column) = (index / 4, index % 4);
         assert_eq!(*value, 1.0 + a[2 * row] * b[column] + a[2 * row + 1] * b[4 + column], "{row}, {column}");
@@ -366,7 +401,7 @@ fn a_missing_voice_is_named() {
 }
 
 #[test]
-fn an_empty_batch_of_silence_costs_nothing() {
+fn silence_has_a_finite_loss() {
     let zeros = || vec![0.0; BINS];
     let batch = Batch { sequences: 1, features: zeros(), noisy: zeros(), clean: zeros(), cosine: zeros() };
     let mut mask = vec![0.5; BINS];

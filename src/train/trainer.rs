@@ -113,12 +113,18 @@ impl Trainer {
     /// Goes on where the checkpoint of the directory stopped, with its seed and its data, towards `steps` if told.
     ///
     /// # Errors
-    /// When the checkpoint cannot be read.
+    /// When the checkpoint cannot be read, or has more steps behind it than are asked for.
     pub fn resume(directory: &Path, steps: Option<usize>, mark_every: usize) -> Result<Self, TrainError> {
         let network = Network::new(&description());
-        let checkpoint = Checkpoint::read(&Self::checkpoint_path(directory), network.weights())?;
+        let path = Self::checkpoint_path(directory);
+        let checkpoint = Checkpoint::read(&path, network.weights())?;
         let mut progress = checkpoint.progress;
         progress.steps = steps.unwrap_or(progress.steps);
+        let Progress { step, steps, .. } = progress;
+        if step > steps {
+            let problem = format!("{step} steps are done already, more than the {steps} asked for");
+            return Err(TrainError::broken(&path, &problem));
+        }
         let optimiser = Optimiser::new(checkpoint.weights, progress.step, checkpoint.moments);
         Ok(Self {
             resolvent: resolvent(&network, &progress),
@@ -167,10 +173,12 @@ impl Trainer {
         replace(&self.directory.join("loss.svg"), loss_plot(&self.progress).as_bytes())
     }
 
-    /// Trains until all steps are done or `stopped` says so, and leaves a checkpoint either way.
+    /// Trains until all steps are done or `stopped` says so, and leaves a checkpoint either way. After an error, that of
+    /// the last mark is there.
     ///
     /// # Errors
-    /// When there is no speech to be had, a file cannot be written, or the loss is no number any more.
+    /// When there is no speech or mixture to be had, a file cannot be written, or the loss or a weight is no number any
+    /// more.
     pub fn run(&mut self, report: &mut dyn FnMut(Report<'_>), stopped: &dyn Fn() -> bool) -> Result<(), TrainError> {
         let seed = self.progress.seed;
         let bank = self.directory.join(format!("speech-{seed}.i16"));
@@ -182,21 +190,20 @@ impl Trainer {
         let Some(speech) = Speech::at(&bank, seconds, seed, proceed)? else { return self.save() };
         let speech = Arc::new(speech);
         let judged = Mixer::new().batch(&speech, Use::Validation, VALIDATION_CLIPS, seed, VALIDATION_STREAM);
-        let batches = self.batches(&speech);
+        let batches = self.batches(&speech)?;
         let mut losses = Vec::new();
         let mut since = Instant::now();
         while self.progress.step < self.progress.steps && !stopped() {
-            let Ok(batch) = batches.recv() else { break };
+            let Ok(batch) = batches.recv() else {
+                return Err(TrainError::Mixtures { problem: "the thread that makes them has ended early".to_owned() });
+            };
             losses.push(self.step(&batch)?);
             report(Report::Step(self.progress.step, losses[losses.len() - 1]));
             if self.progress.step.is_multiple_of(self.mark_every) || self.progress.step == self.progress.steps {
                 let training = losses.iter().sum::<f64>() / losses.len() as f64;
                 losses.clear();
-                self.progress.history.push(Mark {
-                    step: self.progress.step,
-                    training,
-                    validation: self.judge(&judged),
-                });
+                let validation = self.judge(&judged)?;
+                self.progress.history.push(Mark { step: self.progress.step, training, validation });
                 self.progress.seconds += std::mem::replace(&mut since, Instant::now()).elapsed().as_secs_f64();
                 self.save()?;
                 report(Report::Marked(&self.progress));
@@ -207,7 +214,7 @@ impl Trainer {
     }
 
     /// The batches of the steps to come, made ahead on another thread.
-    fn batches(&self, speech: &Arc<Speech>) -> Receiver<Batch> {
+    fn batches(&self, speech: &Arc<Speech>) -> Result<Receiver<Batch>, TrainError> {
         let (sender, receiver) = sync_channel(2);
         let (speech, progress) = (Arc::clone(speech), self.progress.clone());
         let make = move || {
@@ -219,9 +226,9 @@ impl Trainer {
                 }
             }
         };
-        // Where no thread is to be had, the receiver finds nobody at the other end.
-        drop(std::thread::Builder::new().name("train.mixtures".to_owned()).spawn(make));
-        receiver
+        let thread = std::thread::Builder::new().name("train.mixtures".to_owned()).spawn(make);
+        thread.map_err(|error| TrainError::Mixtures { problem: error.to_string() })?;
+        Ok(receiver)
     }
 
     fn step(&mut self, batch: &Batch) -> Result<f64, TrainError> {
@@ -230,7 +237,7 @@ impl Trainer {
         let mut mask = trace.output().to_vec();
         let loss = loss(batch, &mut mask);
         if !loss.is_finite() {
-            return Err(TrainError::Diverged { step: self.progress.step });
+            return Err(self.diverged());
         }
         let resolvent = self.resolvent.as_ref();
         let mut gradient = self.network.backward(&weights, trace, mask, resolvent);
@@ -244,7 +251,12 @@ impl Trainer {
         for (average, weight) in self.average.iter_mut().zip(self.optimiser.weights()) {
             *average += (1.0 - keep) * (weight - *average);
         }
-        Ok(loss)
+        // No checkpoint is to be written with them.
+        if self.average.iter().all(|average| average.is_finite()) { Ok(loss) } else { Err(self.diverged()) }
+    }
+
+    fn diverged(&self) -> TrainError {
+        TrainError::Diverged { step: self.progress.step }
     }
 
     /// Rises, then falls as half a cosine.
@@ -254,9 +266,11 @@ impl Trainer {
         self.progress.learning_rate * ((step + 1.0) / RISE).min(1.0) * (fall + REST * (1.0 - fall))
     }
 
-    fn judge(&self, batch: &Batch) -> f64 {
+    /// The loss of the averaged weights.
+    fn judge(&self, batch: &Batch) -> Result<f64, TrainError> {
         let trace = self.network.forward(&self.average, batch.features.clone(), batch.sequences);
-        loss(batch, &mut trace.output().to_vec())
+        let loss = loss(batch, &mut trace.output().to_vec());
+        if loss.is_finite() { Ok(loss) } else { Err(self.diverged()) }
     }
 }
 

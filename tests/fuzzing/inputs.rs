@@ -146,7 +146,7 @@ pub(crate) fn snapshot(bytes: &[u8]) -> bool {
 /// WGSL of a kernel with one source.
 pub(crate) fn kernel(bytes: &[u8]) -> bool {
     let Ok(wgsl) = std::str::from_utf8(bytes) else { return false };
-    let kernel = CustomKernel::new(wgsl, |_, result| result.fill(0.0));
+    let kernel = CustomKernel::new(wgsl, |_, result| result.fill(0.0)).param(2.0_f32).param(-1_i32);
     let graph = Graph::new().input("in", FrameShape::real(64)).kernel("mine", &["in"], kernel).output("out", "mine");
     engine().compile(&graph).map_or_else(|error| is_told(&error), |_| true)
 }

@@ -16,6 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
+use crate::adapter::skipped;
 use inputs::{DOORS, Door};
 
 /// What is put into the bytes of a seed, one after the other; places are parts of its length.
@@ -109,7 +110,7 @@ static PANICS_ELSEWHERE: AtomicUsize = AtomicUsize::new(0);
 fn count_panics_elsewhere() {
     // Other tests in the same process panic on purpose.
     if std::env::var_os("NEXTEST").is_none() {
-        return eprintln!("SKIPPED: panics in other threads, which `cargo nextest` tells apart");
+        return skipped("panics in other threads, which `cargo nextest` tells apart");
     }
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -123,7 +124,13 @@ fn count_panics_elsewhere() {
 
 fn knock(name: &str) {
     let (_, door): &(&str, Door) = DOORS.iter().find(|(known, _)| *known == name).expect("the door should be there");
+    count_panics_elsewhere();
     let mut seeds = seeds::of(name);
+    let accepted = seeds.iter().filter(|seed| door(seed)).count();
+    eprintln!("{name}: {accepted} of {} seeds are taken", seeds.len());
+    // A graph is made of any bytes, and most bytes make one that does not fit together.
+    let least = if name == "graph" { seeds.len() / 8 } else { seeds.len() };
+    assert!(accepted >= least, "{name}: {accepted} of {} seeds are taken", seeds.len());
     seeds.extend(regressions(name));
     if let Some(corpus) = std::env::var_os("AURICLE_FUZZ_CORPUS") {
         let folder = Path::new(&corpus).join(name);
@@ -132,12 +139,6 @@ fn knock(name: &str) {
             std::fs::write(folder.join(format!("seed-{place}")), seed).expect("the seed should be written");
         }
     }
-    count_panics_elsewhere();
-    let accepted = seeds.iter().filter(|seed| door(seed)).count();
-    eprintln!("{name}: {accepted} of {} seeds are taken", seeds.len());
-    // A graph is made of any bytes, and most bytes make one that does not fit together.
-    let least = if name == "graph" { seeds.len() / 8 } else { seeds.len() / 2 };
-    assert!(accepted >= least, "{name}: {accepted} of {} seeds are taken", seeds.len());
     let seconds =
         std::env::var("AURICLE_FUZZ_SECONDS").map_or(3, |seconds| seconds.parse().expect("a number of seconds"));
     let (start, mut tried) = (Instant::now(), 0);

@@ -12,7 +12,11 @@ pub(super) fn of(name: &str) -> Vec<Vec<u8>> {
     match name {
         "wav" => wav(),
         "raw" => {
-            vec![vec![0; 3], (0..=255).cycle().take(1003).collect(), b"\x10\x03\xc8abcdefghijklmnopqrstuvwxyz".to_vec()]
+            vec![
+                vec![0; 3],
+                [0, 0, 0].into_iter().chain((0..=255).cycle().take(1000)).collect(),
+                b"\x10\x03\xc8abcdefghijklmnopqrstuvwxyz".to_vec(),
+            ]
         }
         "sigmf" => sigmf(),
         "model" => vec![small_model().to_bytes(StoredAs::F32), small_model().to_bytes(StoredAs::F16)],
@@ -43,7 +47,7 @@ fn sigmf() -> Vec<Vec<u8>> {
     };
     let full = json!({
         "global": { "core:datatype": "ci16_be", "core:sample_rate": 48_000.5, "core:version": "1.2.0",
-            "core:num_channels": 3, "core:offset": 4, "core:trailing_bytes": 8, "core:dataset": "x.dat",
+            "core:num_channels": 3, "core:offset": 4, "core:trailing_bytes": 8, "core:dataset": "fuzz.sigmf-data",
             "core:metadata_only": false, "core:description": "a \u{1F980}" },
         "captures": [{ "core:sample_start": 0, "core:frequency": 1e9, "core:header_bytes": 16 }],
         "annotations": [{ "core:sample_start": 1, "core:sample_count": 5, "core:label": "noise" }],
@@ -92,7 +96,7 @@ fn requests() -> Vec<Vec<u8>> {
         [head.as_bytes(), body].concat()
     };
     let chunked =
-        b"POST /v1/clean?format=f32&sample-rate=16000 HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\n\r\n\
+        b"POST /v1/clean?format=f32&sample_rate=16000 HTTP/1.1\r\nHost: [::1]\r\nTransfer-Encoding: chunked\r\n\r\n\
         8\r\nabcdefgh\r\n8;a=b\r\n\0\0\0\0\0\0\0\0\r\n0\r\n\r\n";
     vec![
         get("/"),
@@ -101,10 +105,10 @@ fn requests() -> Vec<Vec<u8>> {
         get("/openapi.json"),
         get("/metrics"),
         get("/v1/snapshot"),
-        get("/gpu/hints?qos=high&target_ms=20"),
-        get("/gpu/hints?qos=low&target_ms=0.5&x=%00%ff"),
-        post("/v1/clean?denoise=off&gate=-60", &wav_bytes(&fmt(1, 2, 44_100, 16), &[9; 4000])),
-        post("/v1/clean?format=i16&channels=2&denoise=off&phi=2&output=f32", &[5; 999]),
+        get("/gpu/hints?qos=high&target_latency_ms=20"),
+        get("/gpu/hints?qos=low&target_latency_ms=0.5"),
+        post("/v1/clean?denoise=off&gate=-60dB", &wav_bytes(&fmt(1, 2, 44_100, 16), &[9; 4000])),
+        post("/v1/clean?format=i16&channels=2&denoise=off&phi=2", &[5; 999]),
         post("/v1/clean?denoise=builtin&strength=0.5", &wav_bytes(&fmt(1, 1, 16_000, 16), &[9; 8000])),
         chunked.to_vec(),
     ]
@@ -117,7 +121,7 @@ fn messages() -> Vec<Vec<u8>> {
         [b"denoise=off&channels=2\n".to_vec(), samples.clone(), text("{\"type\": \"finish\"}")].concat(),
         [b"qos=high\n".to_vec(), text("{\"type\": \"counters\"}"), samples.clone(), vec![0x89, 2, 1, 2]].concat(),
         [
-            b"denoise=off&sample-rate=8000\n".to_vec(),
+            b"denoise=off&sample_rate=8000\n".to_vec(),
             text("{\"type\": \"qos\", \"qos\": \"low\"}"),
             text("{\"type\": \"pause\"}"),
             text("{\"type\": \"resume\"}"),

@@ -1,7 +1,7 @@
 //! loom's primitives under the names that the crate uses.
 
 pub(crate) use loom::sync::Mutex;
-pub(crate) use loom::sync::atomic::{AtomicBool, fence};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 use std::sync::PoisonError;
 use std::time::Duration;
 

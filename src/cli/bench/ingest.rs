@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use super::signal::gated_noise;
 use super::{Place, give, seconds_since_1970, table};
-use crate::{Engine, FrameShape, Gate, Graph, HostBuffer, PhiResolvent, Plan, Qos, ScheduleOptions, StreamOptions};
+use crate::{Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamOptions};
 
 const DETAILS: &str = "\
 One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds, or with --block a part of that
@@ -39,7 +40,7 @@ pub(crate) struct IngestArguments {
     #[arg(long, default_value_t = 131_072, value_parser = clap::value_parser!(u32).range(1..=131_072))]
     block: u32,
 
-    /// Frames that may wait.
+    /// Frames that may wait in the stream before a push has to wait.
     #[arg(long, default_value_t = 1024)]
     ring: usize,
 
@@ -76,7 +77,7 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
         .filter("filter", "gate", PhiResolvent::default())
         .output("clean", "filter");
     let plan = engine.compile(&graph)?;
-    let samples = signal(arguments.sparse, arguments.block as usize);
+    let samples = gated_noise(arguments.block as usize, FRAME_LEN, arguments.sparse);
     let (mut end_to_end, mut pushes, mut reads, mut live) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for _ in 0..arguments.rounds {
         reads.push(read(&samples, arguments.push as usize));
@@ -105,21 +106,6 @@ pub(super) fn bench(arguments: &IngestArguments) -> Result<()> {
         read_frames_per_s: rate(&mut reads),
     };
     give(&figures, &figures.table(), arguments.place.json.as_deref())
-}
-
-/// Noise at half of full scale, and frames of hardly anything, at random places but always the same.
-pub(super) fn signal(sparse_percent: u32, frames: usize) -> HostBuffer {
-    let mut samples = HostBuffer::zeroed(frames * FRAME_LEN);
-    let mut state = 0x9e37_79b9_u32;
-    let mut random = move || {
-        state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-        state >> 8
-    };
-    for frame in samples.chunks_exact_mut(FRAME_LEN) {
-        let level = if random() % 100 < sparse_percent { 1e-6 } else { 0.5 };
-        frame.iter_mut().for_each(|sample| *sample = level * (random() as f32 / (1 << 23) as f32 - 1.0));
-    }
-    samples
 }
 
 /// The pieces in which all frames are pushed.

@@ -9,6 +9,8 @@ mod qos;
 #[cfg(feature = "serve")]
 mod serve;
 
+mod signal;
+
 mod streams;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +22,9 @@ use self::figures::FigureArguments;
 use self::ingest::IngestArguments;
 pub(super) use self::qos::QosArguments;
 use self::streams::StreamsArguments;
+use crate::cli::device::DeviceArgument;
 use crate::cli::print;
-use crate::{DeviceChoice, Engine, EngineOptions, ScheduleOptions};
+use crate::{Engine, EngineOptions, ScheduleOptions};
 
 /// What can be measured.
 #[derive(Debug, clap::Subcommand)]
@@ -94,9 +97,8 @@ pub(super) fn bench(command: &BenchCommand) -> Result<()> {
 /// Where it is measured, and where the figures go.
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: DeviceChoice,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Workers on the CPU; one for each core when 0.
     #[arg(long, default_value_t = 0)]
@@ -114,7 +116,7 @@ impl Place {
     }
 
     fn engine(&self, schedule: ScheduleOptions) -> Result<Engine> {
-        let device = self.device.clone();
+        let device = self.device.choice.clone();
         Ok(Engine::open(&EngineOptions { device, threads: self.threads, schedule, ..EngineOptions::default() })?)
     }
 }
@@ -139,22 +141,15 @@ fn table(head: &str, rows: &[(&str, String)]) -> String {
     std::iter::once(head.to_owned()).chain(rows).collect::<Vec<_>>().join("\n")
 }
 
-/// Seconds from a text, for a length of time.
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    seconds.ok_or_else(|| "0.1 to 86,400 seconds are allowed".to_owned())
+/// Seconds from a text, for a length of time: `MOST` of them at most.
+fn seconds<const MOST: u32>(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=f64::from(MOST)).contains(seconds));
+    seconds.ok_or_else(|| format!("0.1 to {MOST} seconds are allowed"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a date for people")]
 fn seconds_since_1970() -> Option<u64> {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
-}
-
-fn percentile(times: &mut [Duration], part: f64) -> Duration {
-    times.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most the length")]
-    let rank = (times.len() as f64 * part) as usize;
-    times.get(rank.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 fn ms(time: Duration) -> f64 {

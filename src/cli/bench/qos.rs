@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Parser as _;
 
-use super::{Place, cpu_time, give, ms, percentile, seconds_since_1970, table};
+use super::{Place, cpu_time, give, ms, seconds, seconds_since_1970, table};
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
+use crate::cli::times::percentile;
+use crate::random::Random;
 use crate::{
     Engine, Error, FrameShape, Graph, JobOptions, PerQos, PhiResolvent, Plan, Qos, RunOutput, ScheduleOptions, Ticket,
 };
@@ -39,7 +41,7 @@ pub(crate) struct QosArguments {
     place: Place,
 
     /// Length of a turn, in seconds.
-    #[arg(long, default_value_t = 2.0, value_parser = turn_s)]
+    #[arg(long, default_value_t = 2.0, value_parser = seconds::<3600>)]
     turn: f64,
 
     /// How often the three turns are taken.
@@ -50,17 +52,12 @@ pub(crate) struct QosArguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// A network behind the filter.
+    /// The denoiser behind the filter.
     #[arg(long, default_value = "off", value_name = CHOICES)]
     denoise: String,
 
     #[command(flatten)]
     denoise_settings: DenoiseSettings,
-}
-
-fn turn_s(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|seconds| (0.1..=3600.0).contains(seconds));
-    seconds.ok_or_else(|| "0.1 to 3600 seconds are allowed".to_owned())
 }
 
 /// The figures. Times in milliseconds unless their names say otherwise; none where there is no way to measure.
@@ -215,7 +212,7 @@ impl Bench {
         }
         let total = beside.high_frames + beside.low_frames;
         let rate = |turn: &Turn| (turn.high_frames + turn.low_frames) / turn.seconds;
-        let in_flight = self.engine.submissions_in_flight() as f64;
+        let in_flight = self.engine.most_in_flight() as f64;
         let (parked, awake) = self.hand_over()?;
         let device = self.engine.device();
         Ok(Figures {
@@ -227,11 +224,11 @@ impl Bench {
             rounds: arguments.rounds,
             high_jobs: beside.times.len(),
             high_frames: self.high.len() / FRAME_LEN,
-            high_p50_ms: ms(beside.percentile(0.5)),
-            high_p99_ms: ms(beside.percentile(0.99)),
-            high_p50_control_ms: ms(control.percentile(0.5)),
-            high_p99_control_ms: ms(control.percentile(0.99)),
-            p99_ratio: ms(beside.percentile(0.99)) / ms(control.percentile(0.99)),
+            high_p50_ms: beside.percentile_ms(50),
+            high_p99_ms: beside.percentile_ms(99),
+            high_p50_control_ms: control.percentile_ms(50),
+            high_p99_control_ms: control.percentile_ms(99),
+            p99_ratio: beside.percentile_ms(99) / control.percentile_ms(99),
             bound_ms: in_flight * ms(self.schedule.longest_piece),
             low_share: beside.low_frames / total,
             total_vs_low_only: rate(&beside) / rate(&low_only),
@@ -297,7 +294,7 @@ impl Bench {
     /// Urgent jobs at random times that do not depend on how the ones before them got on. Each is waited for by a thread of
     /// its own, so that its answer is seen when it comes.
     fn arrive(&self, start: Instant, length: Duration, seed: u64, times: &Arc<Mutex<Vec<Duration>>>) -> Result<()> {
-        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = Random::new(seed, 0);
         let mut next = Duration::ZERO;
         let (send, waiters) = crossbeam::channel::bounded::<(Instant, Ticket<RunOutput>)>(1024);
         std::thread::scope(|scope| {
@@ -316,10 +313,8 @@ impl Bench {
             // The threads end when nobody sends any more.
             let send = send;
             loop {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                let uniform = ((random >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+                // Above 0, so that its logarithm is there.
+                let uniform = f64::from(1.0 - random.unit());
                 next += self.interval.mul_f64(-uniform.ln());
                 if next >= length {
                     return Ok(());
@@ -364,7 +359,8 @@ impl Bench {
         for _ in 0..2000 {
             awake.push(once()?);
         }
-        Ok((percentile(&mut parked, 0.5), percentile(&mut awake, 0.5)))
+        let median = |times: &mut [Duration]| percentile(times, 50).unwrap_or_default();
+        Ok((median(&mut parked), median(&mut awake)))
     }
 
     /// How late jobs are answered that expire while the device is busy with others.
@@ -381,7 +377,7 @@ impl Bench {
                 late.push(start.elapsed().saturating_sub(deadline));
             }
         }
-        Ok((!late.is_empty()).then(|| percentile(&mut late, 0.99)))
+        Ok(percentile(&mut late, 99))
     }
 }
 
@@ -393,8 +389,8 @@ impl Turn {
         self.seconds += other.seconds;
     }
 
-    fn percentile(&self, part: f64) -> Duration {
-        percentile(&mut self.times.clone(), part)
+    fn percentile_ms(&self, of_hundred: usize) -> f64 {
+        ms(percentile(&mut self.times.clone(), of_hundred).unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Place, give, resident_bytes, seconds, seconds_since_1970, table};
@@ -39,7 +40,7 @@ pub(crate) struct ServeArguments {
     place: Place,
 
     /// How long, in seconds.
-    #[arg(long, default_value_t = 60.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 60.0, value_parser = seconds::<86_400>)]
     seconds: f64,
 
     /// Live streams, of 16 kHz each.
@@ -142,23 +143,10 @@ async fn run(
 ) -> Result<Figures> {
     let start = Instant::now();
     let length = Duration::from_secs_f64(arguments.seconds);
-    let counts = Arc::<Counts>::default();
     let signal = (0..MOST_FRAMES * 1024).flat_map(|sample| voice(sample).to_le_bytes()).collect();
-    let load = Load {
-        address,
-        counts: Arc::clone(&counts),
-        until: start + length,
-        denoise: arguments.denoise.clone(),
-        signal,
-    };
-    let streams: Vec<_> = (0..arguments.streams).map(|index| tokio::spawn(load.clone().stream(index))).collect();
-    // Opening them all takes a moment, in which the denoiser's state is made.
-    while counts.open_streams.load(Ordering::Relaxed) < streams.len() {
-        if let Some(failed) = streams.iter().find(|stream| stream.is_finished()) {
-            bail!("a stream ended before it was open ({})", failed.id());
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let (until, denoise) = (start + length, arguments.denoise.clone());
+    let load = Load { address, counts: Arc::default(), until, denoise, signal };
+    let streams = load.open_streams(arguments.streams).await?;
     let clients: Vec<_> = (0..arguments.clients).map(|_| tokio::spawn(load.clone().client())).collect();
     let beside = [tokio::spawn(load.clone().watch()), tokio::spawn(load.clone().send_rubbish())];
     let memory = tokio::spawn(memory(start, length));
@@ -167,35 +155,10 @@ async fn run(
     for task in streams.into_iter().chain(clients).chain(beside) {
         task.await??;
     }
-    let (early, late) = memory.await?;
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    Ok(Figures {
-        device: device.to_owned(),
-        date: seconds_since_1970(),
-        seconds: arguments.seconds,
-        denoise: arguments.denoise.clone(),
-        streams: arguments.streams,
-        stream_floats_pushed: count(&counts.pushed),
-        stream_floats_lost: count(&counts.pushed).abs_diff(count(&counts.received)),
-        hints: times.len(),
-        hints_p50_ms: times.value_at_quantile(0.5) as f64 / 1e6,
-        hints_p99_ms: times.value_at_quantile(0.99) as f64 / 1e6,
-        hints_max_ms: times.max() as f64 / 1e6,
-        clients: arguments.clients,
-        client_jobs: count(&counts.jobs),
-        client_frames_per_s: count(&counts.frames) as f64 / arguments.seconds,
-        client_batch: last["suggested_batch"].as_u64().unwrap_or(0),
-        client_p95_ms: last["p95_latency_ms"].as_f64(),
-        refused: count(&counts.refused),
-        occupancy: last["occupancy"].as_f64().unwrap_or(0.0),
-        rubbish: count(&counts.rubbish),
-        server_errors: count(&counts.server_errors),
-        memory_bytes: late,
-        memory_growth: early.zip(late).map(|(early, late)| late as f64 / early as f64 - 1.0),
-    })
+    Ok(Figures::new(arguments, device, &load.counts, &times, &last, memory.await?))
 }
 
-/// Resident memory after a quarter of the time, and at its end: the larger of two looks each, since it comes and goes.
+/// Resident memory after a quarter of the time, and at its end: the largest of three looks each, since it comes and goes.
 async fn memory(start: Instant, length: Duration) -> (Option<u64>, Option<u64>) {
     let look = async |part: f64| {
         let mut most = None;
@@ -234,6 +197,19 @@ const HINTS: &str = "/gpu/hints?qos=low&target_latency_ms=50";
 impl Load {
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
+    }
+
+    /// So many live signals, all of them open: that takes a moment, in which the denoiser's state is made.
+    async fn open_streams(&self, count: u32) -> Result<Vec<JoinHandle<Result<()>>>> {
+        let mut streams: Vec<_> = (0..count).map(|index| tokio::spawn(self.clone().stream(index))).collect();
+        while self.counts.open_streams.load(Ordering::Relaxed) < streams.len() {
+            if let Some(ended) = streams.iter().position(JoinHandle::is_finished) {
+                streams.swap_remove(ended).await??;
+                bail!("a stream ended before all were open");
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(streams)
     }
 
     /// A live signal, 20 ms at a time.
@@ -365,6 +341,41 @@ fn voice(sample: u64) -> f32 {
 }
 
 impl Figures {
+    fn new(
+        arguments: &ServeArguments,
+        device: &str,
+        counts: &Counts,
+        times: &Histogram<u32>,
+        last: &serde_json::Value,
+        (early, late): (Option<u64>, Option<u64>),
+    ) -> Self {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            device: device.to_owned(),
+            date: seconds_since_1970(),
+            seconds: arguments.seconds,
+            denoise: arguments.denoise.clone(),
+            streams: arguments.streams,
+            stream_floats_pushed: count(&counts.pushed),
+            stream_floats_lost: count(&counts.pushed).abs_diff(count(&counts.received)),
+            hints: times.len(),
+            hints_p50_ms: times.value_at_quantile(0.5) as f64 / 1e6,
+            hints_p99_ms: times.value_at_quantile(0.99) as f64 / 1e6,
+            hints_max_ms: times.max() as f64 / 1e6,
+            clients: arguments.clients,
+            client_jobs: count(&counts.jobs),
+            client_frames_per_s: count(&counts.frames) as f64 / arguments.seconds,
+            client_batch: last["suggested_batch"].as_u64().unwrap_or(0),
+            client_p95_ms: last["p95_latency_ms"].as_f64(),
+            refused: count(&counts.refused),
+            occupancy: last["occupancy"].as_f64().unwrap_or(0.0),
+            rubbish: count(&counts.rubbish),
+            server_errors: count(&counts.server_errors),
+            memory_bytes: late,
+            memory_growth: early.zip(late).map(|(early, late)| late as f64 / early as f64 - 1.0),
+        }
+    }
+
     fn table(&self) -> String {
         let head = format!(
             "{}: {} live streams and {} clients for {} s, denoiser {}",

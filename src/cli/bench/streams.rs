@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use super::{Place, cpu_time, give, ms, resident_bytes, seconds, seconds_since_1970, table};
 use crate::cli::Misuse;
 use crate::cli::denoise::{CHOICES, DenoiseSettings};
+use crate::random::Random;
 use crate::{
     BackPressure, Denoise, Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamInput,
     StreamOptions, StreamOutput,
@@ -41,7 +42,7 @@ pub(crate) struct StreamsArguments {
     channels: u32,
 
     /// How long, in seconds.
-    #[arg(long, default_value_t = 20.0, value_parser = seconds)]
+    #[arg(long, default_value_t = 20.0, value_parser = seconds::<86_400>)]
     seconds: f64,
 
     /// Samples per second of each.
@@ -56,7 +57,7 @@ pub(crate) struct StreamsArguments {
     #[arg(long, default_value_t = 2.0, value_name = "MS")]
     max_delay: f64,
 
-    /// The network.
+    /// The denoiser behind the filter.
     #[arg(long, default_value = "builtin", value_name = CHOICES)]
     denoise: String,
 
@@ -137,11 +138,8 @@ struct Signal {
 
 impl Signal {
     fn new(rate_hz: u32) -> Self {
-        let mut state = 0x2545_f491_u32;
-        let mut noise = move || {
-            state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
+        let mut random = Random::new(1, 0);
+        let mut noise = move || 2.0 * random.unit() - 1.0;
         let sample = |n: u32| {
             let time_s = f64::from(n) / f64::from(rate_hz);
             // Three seconds of four there is something to hear.
@@ -204,27 +202,11 @@ impl Run {
         Ok(Self { signal: Signal::new(arguments.rate), inputs, outputs, push_len, ticks })
     }
 
-    fn figures(self, arguments: &StreamsArguments, engine: &Engine, plan: &Plan) -> Result<Figures> {
-        let Self { signal, mut inputs, mut outputs, push_len, ticks } = self;
-        let controls: Vec<_> = inputs.iter().map(StreamInput::control).collect();
-        let (count, is_over) = (inputs.len(), AtomicBool::new(false));
+    fn figures(mut self, arguments: &StreamsArguments, engine: &Engine, plan: &Plan) -> Result<Figures> {
+        let controls: Vec<_> = self.inputs.iter().map(StreamInput::control).collect();
         let cpu_before = cpu_time();
         let start = Instant::now() + Duration::from_millis(20);
-        let due = |channel: usize, tick: u64| start + moment(channel, count) + Duration::from_secs(tick) / PUSHES_HZ;
-        let checked_floats = usize::try_from(ticks).unwrap_or(usize::MAX).saturating_mul(push_len);
-        let checked_floats = checked_floats.min((CHECKED_S * arguments.rate) as usize);
-        let pulled = std::thread::scope(|scope| -> Result<Pulled> {
-            let pulling = scope.spawn(|| {
-                let pulled_at = |channel: usize, sample: u64| due(channel, sample / push_len as u64);
-                let quarter = start + Duration::from_secs_f64(arguments.seconds / 4.0);
-                pull(&mut outputs, checked_floats, quarter, &is_over, pulled_at)
-            });
-            let pushed = push(&mut inputs, &signal, push_len, ticks, due);
-            inputs.iter_mut().for_each(StreamInput::finish);
-            is_over.store(true, Ordering::Release);
-            let pulled = pulling.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pulling thread panicked")))?;
-            pushed.map(|()| pulled)
-        })?;
+        let pulled = self.push_and_pull(arguments, start)?;
         let passed = start.elapsed();
         let cores = cpu_before.zip(cpu_time()).map(|(before, after)| (after - before).as_secs_f64());
         let sum = |count: &dyn Fn(crate::StreamCounters) -> u64| -> u64 {
@@ -233,19 +215,10 @@ impl Run {
         let (pushed, dropped) = (sum(&|counters| counters.pushed), sum(&|counters| counters.dropped));
         let snapshot = engine.snapshot()?;
         let Some(streams) = snapshot.streams.first() else { bail!("there should be streams") };
+        // What was dropped came out as silence, which no run would give.
+        let identical = (dropped == 0).then(|| self.is_identical(arguments, plan, &pulled.checked)).transpose()?;
         let delay_ms = |quantile: f64| pulled.delays.value_at_quantile(quantile) as f64 / 1e3;
-        let checked = pulled.checked.len();
-        let identical = (0..checked).map(|channel| {
-            let mut samples = vec![0.0; pulled.checked[channel].len().next_multiple_of(arguments.frame)];
-            let pushed = usize::try_from(ticks).unwrap_or(usize::MAX).saturating_mul(push_len).min(samples.len());
-            signal.write(channel, 0, &mut samples[..pushed]);
-            let alone = plan.run(&[&samples], 1)?;
-            // The last frames of what was cut off hear the end.
-            let certain = pulled.checked[channel].len().saturating_sub(arguments.frame * (plan.latency_frames() + 1));
-            let alone = alone.dense("clean").unwrap_or(&[]);
-            Ok(alone.len() >= certain && bits(&alone[..certain]).eq(bits(&pulled.checked[channel][..certain])))
-        });
-        let identical = identical.collect::<Result<Vec<bool>>>()?;
+        let (early, late) = pulled.memory;
         Ok(Figures {
             device: engine.device().name.clone(),
             driver: engine.device().driver.clone(),
@@ -262,21 +235,59 @@ impl Run {
             delay_p50_ms: delay_ms(0.5),
             delay_p99_ms: delay_ms(0.99),
             delay_max_ms: pulled.delays.max() as f64 / 1e3,
-            // What was dropped came out as silence, which no run would give.
-            identical: (dropped == 0).then(|| identical.iter().all(|identical| *identical)),
+            identical,
             batches: streams.batches,
             mean_batch: streams.mean_batch(),
             largest_batch: streams.largest_batch,
             compute_p50_ms: ms(streams.compute.p50),
             compute_p99_ms: ms(streams.compute.p99),
             cores: cores.map(|seconds| seconds / passed.as_secs_f64()),
-            memory_bytes: pulled.memory.1,
-            memory_growth_bytes: pulled
-                .memory
-                .0
-                .zip(pulled.memory.1)
-                .map(|(first, last)| last.cast_signed() - first.cast_signed()),
+            memory_bytes: late,
+            memory_growth_bytes: early.zip(late).map(|(early, late)| late.cast_signed() - early.cast_signed()),
         })
+    }
+
+    /// Pushes on this thread and pulls on another, from `start` on.
+    fn push_and_pull(&mut self, arguments: &StreamsArguments, start: Instant) -> Result<Pulled> {
+        let checked_floats = self.pushed_floats().min((CHECKED_S * arguments.rate) as usize);
+        let Self { signal, inputs, outputs, push_len, ticks } = self;
+        let (signal, push_len, ticks, count) = (&*signal, *push_len, *ticks, inputs.len());
+        let is_over = AtomicBool::new(false);
+        let due = |channel: usize, tick: u64| start + moment(channel, count) + Duration::from_secs(tick) / PUSHES_HZ;
+        std::thread::scope(|scope| -> Result<Pulled> {
+            let pulling = scope.spawn(|| {
+                let pulled_at = |channel: usize, sample: u64| due(channel, sample / push_len as u64);
+                let quarter = start + Duration::from_secs_f64(arguments.seconds / 4.0);
+                pull(outputs, checked_floats, quarter, &is_over, pulled_at)
+            });
+            let pushed = push(inputs, signal, push_len, ticks, due);
+            inputs.iter_mut().for_each(StreamInput::finish);
+            is_over.store(true, Ordering::Release);
+            let pulled = pulling.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the pulling thread panicked")))?;
+            pushed.map(|()| pulled)
+        })
+    }
+
+    /// Floats that are pushed into each stream.
+    fn pushed_floats(&self) -> usize {
+        usize::try_from(self.ticks).unwrap_or(usize::MAX).saturating_mul(self.push_len)
+    }
+
+    /// Whether what came out of the first channels is what a run of each by itself gives, to the bit.
+    fn is_identical(&self, arguments: &StreamsArguments, plan: &Plan, checked: &[Vec<f32>]) -> Result<bool> {
+        for (channel, came) in checked.iter().enumerate() {
+            let mut samples = vec![0.0; came.len().next_multiple_of(arguments.frame)];
+            let pushed = self.pushed_floats().min(samples.len());
+            self.signal.write(channel, 0, &mut samples[..pushed]);
+            let alone = plan.run(&[&samples], 1)?;
+            let alone = alone.dense("clean").unwrap_or(&[]);
+            // The last frames of what was cut off hear the end.
+            let certain = came.len().saturating_sub(arguments.frame * (plan.latency_frames() + 1));
+            if alone.len() < certain || bits(&alone[..certain]).ne(bits(&came[..certain])) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

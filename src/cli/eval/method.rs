@@ -1,7 +1,5 @@
 //! The methods that are measured, each by its name: nothing, the baselines, the denoisers.
 
-use std::fmt;
-
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::denoise::DenoiseSettings;
@@ -18,12 +16,6 @@ type Clean = dyn Fn(&[f32], u32) -> Result<Vec<f32>> + Send + Sync;
 pub(super) struct Method {
     pub(super) name: String,
     clean: Box<Clean>,
-}
-
-impl fmt::Debug for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Method").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 impl Method {
@@ -47,19 +39,31 @@ impl Method {
     }
 }
 
+/// The values of `--denoise`, each under the name that it was asked for by; `off` is none.
+pub(super) fn denoisers(choices: &[String], settings: &DenoiseSettings) -> Result<Vec<(String, Denoise)>> {
+    let mut denoisers: Vec<(String, Denoise)> = Vec::new();
+    for choice in choices {
+        let Some(denoise) = settings.denoiser(choice)? else { continue };
+        if denoisers.iter().any(|(name, _)| name == choice) {
+            bail!("--denoise {choice} was given twice");
+        }
+        denoisers.push((choice.clone(), denoise));
+    }
+    Ok(denoisers)
+}
+
 /// In the order of the report: the input, the baselines, then the denoisers as they were asked for.
-pub(super) fn all(denoisers: &[String], settings: &DenoiseSettings, engine: &EngineOptions) -> Result<Vec<Method>> {
+pub(super) fn all(denoisers: &[(String, Denoise)], engine: &EngineOptions) -> Result<Vec<Method>> {
     let mut methods = vec![
         Method::new(INPUT, |samples, _| Ok(samples.to_vec())),
         Method::new("spectral subtraction", |samples, rate_hz| Ok(baseline::spectral_subtraction(samples, rate_hz)?)),
         Method::new("log-MMSE", |samples, rate_hz| Ok(baseline::log_mmse(samples, rate_hz)?)),
     ];
-    for choice in denoisers {
-        let Some(method) = denoiser(choice, settings, engine)? else { continue };
-        if methods.iter().any(|other| other.name == method.name) {
-            bail!("--denoise {choice} was given twice");
+    for (name, denoise) in denoisers {
+        if methods.iter().any(|method| method.name == *name) {
+            bail!("--denoise {name}: another method has that name; rename the file");
         }
-        methods.push(method);
+        methods.push(denoiser(name, denoise, engine)?);
     }
     Ok(methods)
 }
@@ -74,19 +78,17 @@ fn graph(denoise: Denoise) -> Graph {
         .output("output", "denoise")
 }
 
-/// One value of `--denoise`, under the name that it was asked for by. Pairs are worked on in parallel, so that each
-/// signal takes one core.
-fn denoiser(choice: &str, settings: &DenoiseSettings, engine: &EngineOptions) -> Result<Option<Method>> {
-    let Some(denoise) = settings.denoiser(choice)? else { return Ok(None) };
-    let engine = Engine::open(engine)?;
+/// A denoiser on an engine of its own.
+fn denoiser(name: &str, denoise: &Denoise, engine: &EngineOptions) -> Result<Method> {
+    let (engine, denoise) = (Engine::open(engine)?, denoise.clone());
     // As long as there is one plan, the weights stay ready for those of all files.
     let holds_weights = engine.compile(&graph(denoise.clone()))?;
-    Ok(Some(Method::new(choice, move |samples, rate_hz| {
+    Ok(Method::new(name, move |samples, rate_hz| {
         let _ = &holds_weights;
         let graph = graph(Denoise { sample_rate_hz: Some(rate_hz), ..denoise.clone() });
         let mut frames = samples.to_vec();
         frames.resize(samples.len().next_multiple_of(FRAME_LEN), 0.0);
         let cleaned = engine.compile(&graph)?.run(&[&frames], 1)?;
         Ok(cleaned.dense("output").map_or_else(Vec::new, |cleaned| cleaned[..samples.len()].to_vec()))
-    })))
+    }))
 }

@@ -28,8 +28,10 @@ use anyhow::{Context as _, Result, bail};
 use rayon::prelude::*;
 
 use super::denoise::{CHOICES, DenoiseSettings};
+use super::device::DeviceArgument;
+use super::print;
 use super::progress::{Interrupt, Progress};
-use crate::EngineOptions;
+use crate::{Denoise, EngineOptions};
 use method::Method;
 use pairs::Pair;
 use report::{FileReport, Report};
@@ -77,9 +79,8 @@ pub(super) struct EvalArguments {
     #[command(flatten)]
     settings: DenoiseSettings,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Print one JSON object: every file, every method, the means.
     #[arg(long)]
@@ -101,12 +102,14 @@ pub(super) enum EvalCommand {
     Policy(policy::PolicyArguments),
 }
 
-/// Everything that `auricle eval` needs to know, checked as far as it can be without opening a file.
+/// Everything that `auricle eval` needs to know, checked as far as it can be without opening a device or a signal.
 #[derive(Debug)]
 pub(super) struct EvalConfig {
     noisy: PathBuf,
     clean: PathBuf,
-    methods: Vec<Method>,
+    /// Each by the name that it was asked for by.
+    denoisers: Vec<(String, Denoise)>,
+    engine: EngineOptions,
     is_json: bool,
     save: Option<PathBuf>,
     force: bool,
@@ -114,15 +117,13 @@ pub(super) struct EvalConfig {
 
 impl EvalConfig {
     pub(super) fn new(arguments: &EvalArguments) -> Result<Self> {
-        let device = match arguments.device.parse() {
-            Ok(device) => device,
-            Err(never) => match never {},
-        };
-        let engine = EngineOptions { device, threads: 1, ..EngineOptions::default() };
+        let device = arguments.device.choice.clone();
         Ok(Self {
             noisy: arguments.noisy.clone().unwrap_or_default(),
             clean: arguments.clean.clone().unwrap_or_default(),
-            methods: method::all(&arguments.denoise, &arguments.settings, &engine)?,
+            denoisers: method::denoisers(&arguments.denoise, &arguments.settings)?,
+            // Pairs are worked on in parallel, so that each signal takes one core.
+            engine: EngineOptions { device, threads: 1, ..EngineOptions::default() },
             is_json: arguments.json,
             save: arguments.save.clone(),
             force: arguments.force,
@@ -136,21 +137,23 @@ pub(super) fn eval(config: &EvalConfig) -> Result<()> {
     // Nothing here waits for anybody: the run always ends by itself, after what is in work.
     interrupt.ignore();
     let pairs = pairs::find(&config.noisy, &config.clean)?;
-    let folders = Folders::create(config, &pairs)?;
-    let work = Work { config, folders: &folders, interrupt: &interrupt, progress: progress(&pairs), done: 0.into() };
+    let methods = method::all(&config.denoisers, &config.engine)?;
+    let folders = Folders::create(config, &methods, &pairs)?;
+    let work = Work {
+        methods: &methods,
+        folders: &folders,
+        interrupt: &interrupt,
+        progress: progress(&pairs),
+        done: 0.into(),
+    };
     let files: Result<Vec<_>> = pairs.par_iter().map(|pair| work.file(pair)).collect();
     work.progress.finish();
     let files = files?;
     for file in &files {
         file.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.name));
     }
-    say(config.is_json, &Report::new(config, &folders, files, start.elapsed().as_secs_f64()))
-}
-
-#[expect(clippy::print_stdout, reason = "the scores are what was asked for")]
-fn say(is_json: bool, report: &Report) -> Result<()> {
-    println!("{}", if is_json { serde_json::to_string_pretty(report)? } else { report.text() });
-    Ok(())
+    let report = Report::new(config, &methods, &folders, files, start.elapsed().as_secs_f64());
+    print(&if config.is_json { serde_json::to_string_pretty(&report)? } else { report.text() })
 }
 
 /// Counts samples; where all files have one rate, it shows seconds too.
@@ -163,7 +166,7 @@ fn progress(pairs: &[Pair]) -> Progress {
 
 /// What the workers share.
 struct Work<'a> {
-    config: &'a EvalConfig,
+    methods: &'a [Method],
     folders: &'a Folders,
     interrupt: &'a Interrupt,
     progress: Progress,
@@ -175,7 +178,7 @@ impl Work<'_> {
     fn file(&self, pair: &Pair) -> Result<FileReport> {
         let signals = pair.read()?;
         let mut report = FileReport::new(pair, signals.warnings);
-        for method in &self.config.methods {
+        for method in self.methods {
             if self.interrupt.is_wanted() {
                 bail!("interrupted; files that were saved already stay");
             }

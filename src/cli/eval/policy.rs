@@ -8,8 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use num_complex::Complex64;
 use serde::Serialize;
 
-use super::super::Misuse;
+use super::super::device::DeviceArgument;
 use super::super::progress::Interrupt;
+use super::super::{Misuse, print};
 use crate::format::SampleFormat;
 use crate::locate::emitter::{Emitters, Kind, Origin, Scene};
 use crate::locate::trial::{Estimate, Method, Row, Trial};
@@ -65,9 +66,8 @@ pub(in crate::cli) struct PolicyArguments {
     #[arg(long, requires = "recording")]
     format: Option<SampleFormat>,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Print one JSON object.
     #[arg(long)]
@@ -107,10 +107,6 @@ pub(in crate::cli) fn policy(arguments: &PolicyArguments) -> Result<()> {
     if let Some(snr) = arguments.snr.iter().find(|snr| !(-60.0..=60.0).contains(*snr)) {
         bail!(Misuse(format!("--snr: expected -60 to 60 dB, got {snr}")));
     }
-    let device = match arguments.device.parse() {
-        Ok(device) => device,
-        Err(never) => match never {},
-    };
     let options = DelayOptions::default();
     let bins = policy.description().bins;
     ensure!(
@@ -120,6 +116,7 @@ pub(in crate::cli) fn policy(arguments: &PolicyArguments) -> Result<()> {
     );
     let interrupt = Interrupt::listen()?;
     interrupt.ignore();
+    let device = arguments.device.choice.clone();
     let engine = Engine::open(&EngineOptions { device, ..EngineOptions::default() })?;
     let estimator = DelayEstimator::new(&engine, &options)?;
     let emitters = Emitters::new(options.frame_len);
@@ -158,7 +155,7 @@ pub(in crate::cli) fn policy(arguments: &PolicyArguments) -> Result<()> {
         means: [false, true].map(|jammer| mean(&rows, jammer)).into(),
         scenes: rows,
     };
-    super::super::print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { text(&report) })
+    print(&if arguments.json { serde_json::to_string_pretty(&report)? } else { text(&report) })
 }
 
 /// The signals of a recording.
@@ -202,14 +199,15 @@ fn text(report: &Report) -> String {
         report.device.name,
         report.scenes.first().map_or(0, |row| row.pairs)
     );
+    let width = report.scenes.iter().map(|row| row.signal.chars().count()).max().unwrap_or(0).max(6);
     _ = writeln!(
         text,
-        "{:<6} {:<6} {:>5}  {:>13} {:>13} {:>13} {:>13} {:>15} {:>13} {:>7}  policy/oracle",
+        "{:<width$} {:<6} {:>5}  {:>13} {:>13} {:>13} {:>13} {:>15} {:>13} {:>7}  policy/oracle",
         "signal", "jammer", "SNR", "cross", "phat", "HT", "policy", "", "oracle", "bound"
     );
     for row in &report.scenes {
         let jammer = if row.jammer { "yes" } else { "no" };
-        _ = write!(text, "{:<6} {:<6} {:>5}  ", row.signal, jammer, row.snr_db);
+        _ = write!(text, "{:<width$} {:<6} {:>5}  ", row.signal, jammer, row.snr_db);
         for score in &row.scores {
             let Estimate { value, low, high } = score.rmse;
             _ = write!(text, "{:>13} ", format!("{value:.4} {:>4.1} %", 100.0 * score.far_off.value));

@@ -78,14 +78,20 @@ impl FileReport {
 }
 
 impl Report {
-    pub(super) fn new(config: &EvalConfig, folders: &Folders, files: Vec<FileReport>, wall_s: f64) -> Self {
+    pub(super) fn new(
+        config: &EvalConfig,
+        methods: &[Method],
+        folders: &Folders,
+        files: Vec<FileReport>,
+        wall_s: f64,
+    ) -> Self {
         let mean_of = |(index, method): (usize, &Method)| {
             let scores: Vec<Scores> = files.iter().map(|file| file.scores.0[index].1).collect();
             (method.name.clone(), Scores::mean(&scores))
         };
-        let mean = MethodScores(config.methods.iter().enumerate().map(mean_of).collect());
+        let mean = MethodScores(methods.iter().enumerate().map(mean_of).collect());
         let method = |method: &Method| MethodReport { name: method.name.clone(), folder: folders.of(method) };
-        let methods = config.methods.iter().map(method).collect();
+        let methods = methods.iter().map(method).collect();
         Self { noisy: config.noisy.clone(), clean: config.clean.clone(), methods, files, mean, wall_s }
     }
 

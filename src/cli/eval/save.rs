@@ -18,10 +18,10 @@ pub(super) struct Folders {
 
 impl Folders {
     /// Makes the folders, and refuses early what could not be written in the end.
-    pub(super) fn create(config: &EvalConfig, pairs: &[Pair]) -> Result<Self> {
+    pub(super) fn create(config: &EvalConfig, methods: &[Method], pairs: &[Pair]) -> Result<Self> {
         let folders = Self { root: config.save.clone(), force: config.force };
         let mut taken: Vec<PathBuf> = Vec::new();
-        for method in &config.methods {
+        for method in methods {
             let Some(folder) = folders.of(method) else { continue };
             if taken.contains(&folder) {
                 bail!("two methods would be saved in {}; evaluate them one after the other", folder.display());

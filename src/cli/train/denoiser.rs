@@ -1,7 +1,9 @@
 //! `auricle train denoiser`: makes the built-in model, from data that it makes itself.
 
 use std::io::IsTerminal as _;
+use std::num::ParseFloatError;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::super::progress::Interrupt;
+use super::check_output;
 use crate::stage::denoise::model::{Model, StoredAs};
 use crate::train::{Progress, Report, TrainOptions, Trainer};
 
@@ -86,20 +89,23 @@ pub(in crate::cli) struct DenoiserArguments {
     speech: u32,
 
     /// The highest learning rate: it rises for 300 steps, then falls as half a cosine.
-    #[arg(long, default_value_t = 1e-3, conflicts_with = "resume", help_heading = "Training")]
+    #[arg(long, default_value_t = 1e-3, value_parser = within(1e-9_f64, 1.0), conflicts_with = "resume",
+        help_heading = "Training")]
     learning_rate: f64,
 
-    /// Smooth gradients with the phi-resolvent, and let activations cost what it would take out of them.
-    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, value_parser = lambda, conflicts_with = "resume",
-        help_heading = "Training")]
+    /// 0 to 1: how far the phi-resolvent smooths gradients, and how much of what it would take out of activations is
+    /// added to the loss; 0 leaves both alone.
+    #[arg(long, value_name = "LAMBDA", default_value_t = 0.0, value_parser = within(0.0_f32, 1.0),
+        conflicts_with = "resume", help_heading = "Training")]
     resolvent_lambda: f32,
 
     /// Steps from one checkpoint to the next.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Training")]
     mark: u32,
 
-    /// What the model says its mask is raised to where it is less, in dB.
-    #[arg(long, default_value_t = -17.0, value_name = "DB", allow_hyphen_values = true, help_heading = "Model")]
+    /// Written into the model: the least that its mask leaves of any frequency, in dB, 0 or less.
+    #[arg(long, default_value_t = -17.0, value_name = "DB", value_parser = within(-200.0_f32, 0.0),
+        allow_hyphen_values = true, help_heading = "Model")]
     mask_floor: f32,
 
     /// Keep the weights as 32-bit floats; 16 bits are half the size and sound the same.
@@ -128,9 +134,7 @@ pub(super) fn train(arguments: &DenoiserArguments) -> Result<()> {
 }
 
 fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
-    if arguments.output.exists() && !arguments.force {
-        bail!("{} exists; --force replaces it", arguments.output.display());
-    }
+    check_output(&arguments.output, arguments.force)?;
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let steps = arguments.steps.map(|steps| steps as usize);
@@ -159,9 +163,15 @@ fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
     })?)
 }
 
-fn lambda(text: &str) -> Result<f32, String> {
-    let lambda: f32 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
-    if (0.0..=1.0).contains(&lambda) { Ok(lambda) } else { Err("expected 0 to 1".to_owned()) }
+/// Takes numbers of a range.
+fn within<T>(low: T, high: T) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr<Err = ParseFloatError> + PartialOrd + std::fmt::Display + Copy + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let value: T = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
+        if (low..=high).contains(&value) { Ok(value) } else { Err(format!("expected {low} to {high}")) }
+    }
 }
 
 /// A bar on a terminal; elsewhere a line for each mark.

@@ -5,7 +5,9 @@ mod denoiser;
 
 mod policy;
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Result, bail};
 
 /// What can be trained.
 #[derive(Debug, clap::Subcommand)]
@@ -23,4 +25,19 @@ pub(super) fn train(command: &TrainCommand) -> Result<()> {
         TrainCommand::Denoiser(arguments) => denoiser::train(arguments),
         TrainCommand::Policy(arguments) => policy::train(arguments),
     }
+}
+
+/// Refuses an output that cannot be written in the end, before anything is trained for it.
+fn check_output(output: &Path, force: bool) -> Result<()> {
+    if output.is_dir() {
+        bail!("--output {} is a folder; give the name of a file", output.display());
+    }
+    if output.exists() && !force {
+        bail!("{} exists; --force replaces it", output.display());
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        bail!("the folder {} of --output does not exist", folder.display());
+    }
+    Ok(())
 }

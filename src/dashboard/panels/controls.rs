@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use egui::{ComboBox, DragValue, RichText, ScrollArea, Slider, TextEdit, Ui};
+use egui::{ComboBox, DragValue, RichText, ScrollArea, Slider, SliderClamping, TextEdit, Ui};
 
 use super::swatch;
 use crate::dashboard::app::Dashboard;
@@ -106,7 +106,7 @@ impl Dashboard {
                 let is_fed = self.shared().is_fed.load(Ordering::Relaxed);
                 let name = if is_fed { "Stop input" } else { "Start input" };
                 if ui.button(name).on_hover_text("S; what is on its way still comes out").clicked() {
-                    self.shared().is_fed.store(!is_fed, Ordering::Relaxed);
+                    self.toggle_input();
                 }
             }
         });
@@ -191,35 +191,22 @@ impl Dashboard {
         let asked = || (self.asked.1 > figures.settled).then(|| self.asked.0.clone());
         let before = self.draft.settings.clone().or_else(asked).unwrap_or_else(|| figures.settings.clone());
         let mut settings = before.clone();
-        let mut is_moving = false;
-        let mut gate_db = settings.gate_db.unwrap_or(-60.0);
-        let mut has_gate = settings.gate_db.is_some();
-        ui.checkbox(&mut has_gate, "Gate");
-        if has_gate {
-            let slider = Slider::new(&mut gate_db, -100.0..=0.0).step_by(1.0).suffix(" dBFS");
-            let response = ui.add(slider);
-            response.widget_info(|| egui::WidgetInfo::slider(true, f64::from(gate_db), "Gate threshold"));
-            is_moving |= response.dragged();
-        }
-        settings.gate_db = has_gate.then_some(gate_db);
-        ui.horizontal(|ui| {
-            ui.label("Filter");
-            let choices = [(None, "off"), (Some(FilterMode::Seamless), "seamless"), (Some(FilterMode::Block), "block")];
-            for (mode, name) in choices {
-                let response = ui.selectable_label(settings.filter == mode, name);
-                response.widget_info(|| {
-                    egui::WidgetInfo::selected(
-                        egui::Role::RadioButton,
-                        true,
-                        settings.filter == mode,
-                        format!("Filter {name}"),
-                    )
-                });
-                if response.clicked() {
-                    settings.filter = mode;
-                }
+        let mut is_moving = gate(ui, &mut settings);
+        filter(ui, &mut settings);
+        self.denoiser(ui, &mut settings);
+        is_moving |= strength(ui, &mut settings);
+        if is_moving {
+            // It is compiled once a slider is let go, not at each place that it passes.
+            self.draft.settings = Some(settings);
+        } else if self.draft.settings.take().is_some() || settings != before {
+            let number = self.asked.1 + 1;
+            if self.send(Command::Set(settings.clone(), number)) {
+                self.asked = (settings, number);
             }
-        });
+        }
+    }
+
+    fn denoiser(&mut self, ui: &mut Ui, settings: &mut Settings) {
         ui.horizontal(|ui| {
             ui.label("Denoiser");
             let choices = [(Denoiser::Off, "off"), (Denoiser::Builtin, "built in")];
@@ -243,19 +230,6 @@ impl Dashboard {
             && let Some(path) = path(&self.draft.model)
         {
             settings.denoiser = Denoiser::File(path);
-        }
-        ui.label("Strength");
-        let slider = Slider::new(&mut settings.strength, 0.0..=1.0).step_by(0.05).max_decimals(2);
-        let response = ui.add_enabled(settings.denoiser != Denoiser::Off, slider);
-        let strength = f64::from(settings.strength);
-        response.widget_info(|| egui::WidgetInfo::slider(true, strength, "Denoiser strength"));
-        is_moving |= response.dragged();
-        if is_moving {
-            // It is compiled once a slider is let go, not at each place that it passes.
-            self.draft.settings = Some(settings);
-        } else if self.draft.settings.take().is_some() || settings != before {
-            self.asked = (settings.clone(), self.asked.1 + 1);
-            self.send(Command::Set(settings, self.asked.1));
         }
     }
 
@@ -286,7 +260,7 @@ impl Dashboard {
             ui.horizontal(|ui| {
                 swatch(ui, tokens.qos(qos));
                 left(ui, 50.0, egui::Label::new(qos.name()));
-                let mut percent = 100.0 * load[qos].share;
+                let mut percent = 100.0 * load[qos];
                 let value = DragValue::new(&mut percent).range(0.0..=100.0).speed(1.0).suffix(" %").max_decimals(0);
                 let response = ui.add(value).on_hover_text(
                     "the part of its time in which a client is at work, in batches as large as the engine suggests",
@@ -294,7 +268,7 @@ impl Dashboard {
                 response.widget_info(|| {
                     egui::WidgetInfo::slider(true, f64::from(percent), format!("Background jobs of {qos}"))
                 });
-                load[qos].share = percent / 100.0;
+                load[qos] = percent / 100.0;
             });
         }
         if load != before {
@@ -323,6 +297,49 @@ impl Dashboard {
             self.send(Command::Restart(device));
         }
     }
+}
+
+/// Whether its threshold is being moved.
+fn gate(ui: &mut Ui, settings: &mut Settings) -> bool {
+    let mut gate_db = settings.gate_db.unwrap_or(-60.0);
+    let mut has_gate = settings.gate_db.is_some();
+    ui.checkbox(&mut has_gate, "Gate");
+    let mut is_moving = false;
+    if has_gate {
+        // What came from elsewhere stays as it is until somebody moves it.
+        let slider = Slider::new(&mut gate_db, -100.0..=0.0).clamping(SliderClamping::Edits).step_by(1.0);
+        let response = ui.add(slider.suffix(" dBFS"));
+        response.widget_info(|| egui::WidgetInfo::slider(true, f64::from(gate_db), "Gate threshold"));
+        is_moving = response.dragged();
+    }
+    settings.gate_db = has_gate.then_some(gate_db);
+    is_moving
+}
+
+fn filter(ui: &mut Ui, settings: &mut Settings) {
+    ui.horizontal(|ui| {
+        ui.label("Filter");
+        let choices = [(None, "off"), (Some(FilterMode::Seamless), "seamless"), (Some(FilterMode::Block), "block")];
+        for (mode, name) in choices {
+            let is_it = settings.filter == mode;
+            let response = ui.selectable_label(is_it, name);
+            let label = format!("Filter {name}");
+            response.widget_info(|| egui::WidgetInfo::selected(egui::Role::RadioButton, true, is_it, &label));
+            if response.clicked() {
+                settings.filter = mode;
+            }
+        }
+    });
+}
+
+/// Whether the denoiser's strength is being moved.
+fn strength(ui: &mut Ui, settings: &mut Settings) -> bool {
+    ui.label("Strength");
+    let slider = Slider::new(&mut settings.strength, 0.0..=1.0).clamping(SliderClamping::Edits).step_by(0.05);
+    let response = ui.add_enabled(settings.denoiser != Denoiser::Off, slider.max_decimals(2));
+    let strength = f64::from(settings.strength);
+    response.widget_info(|| egui::WidgetInfo::slider(true, strength, "Denoiser strength"));
+    response.dragged()
 }
 
 /// This one, also where another interface to the same adapter has the same name.

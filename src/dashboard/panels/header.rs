@@ -3,8 +3,9 @@
 use egui::{Align, Layout, RichText, Ui};
 
 use super::badge;
-use crate::dashboard::app::{Action, Dashboard};
+use crate::dashboard::app::Dashboard;
 use crate::dashboard::desk::{Figures, State};
+use crate::dashboard::keys::Action;
 use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
 use crate::{DeviceInfo, DeviceKind, HealthState, Qos};

@@ -3,13 +3,12 @@
 use egui::{Align2, Color32, FontId, Rect, Sense, Stroke, Ui, pos2, vec2};
 
 use super::plots::seconds_ago;
-use super::{card, described, empty, swatch};
+use super::{card, described, empty, legend};
 use crate::dashboard::app::Dashboard;
 use crate::dashboard::desk::Figures;
 use crate::dashboard::history::{LaneTrack, SpanMark};
 use crate::dashboard::text;
 use crate::dashboard::theme::{SMALL, Tokens};
-use crate::qos::Qos;
 
 /// Spans of a lane that are drawn by themselves; more are drawn together.
 const MOST_DRAWN: usize = 400;
@@ -17,13 +16,8 @@ const MOST_DRAWN: usize = 400;
 impl Dashboard {
     pub(in crate::dashboard) fn lanes(&mut self, ui: &mut Ui, place: Rect, figures: &Figures, tokens: &Tokens) {
         let what = format!("the last {}; wheel zooms, drag moves", text::millis(1e3 * self.lanes_view.span_s));
-        let legend = |ui: &mut Ui| {
-            for qos in Qos::ALL.into_iter().rev() {
-                ui.label(egui::RichText::new(qos.name()).size(SMALL).color(tokens.text));
-                swatch(ui, tokens.qos(qos));
-            }
-        };
-        card(ui, tokens, place, ("Lanes", &what), legend, |ui| {
+        let right_of_title = |ui: &mut Ui| legend(ui, tokens);
+        card(ui, tokens, place, ("Lanes", &what), right_of_title, |ui| {
             if figures.history.lanes.iter().all(|lane| lane.spans.is_empty()) {
                 let next = if self.is_local() {
                     "Add a stream, or background jobs."
@@ -80,13 +74,13 @@ impl Dashboard {
             }
         }
         if let Some((qos, span)) = hovered {
-            let times = figures.history.last_s;
+            let now_s = figures.history.last_s;
             response.on_hover_ui_at_pointer(|ui| {
                 ui.label(format!("{} ({qos})", span.job));
                 ui.label(format!(
                     "{}, began {} ago",
                     text::millis(1e3 * (span.end_s - span.begin_s)),
-                    text::millis(1e3 * (times - span.begin_s))
+                    text::millis(1e3 * (now_s - span.begin_s))
                 ));
             });
         }
@@ -112,7 +106,7 @@ impl Axis {
     }
 }
 
-/// Spans that are too short to be told apart become one box, as dark as they are dense.
+/// Spans that are too short to be told apart become one box, as high as they are dense.
 fn spans(painter: &egui::Painter, lane: &LaneTrack, axis: &Axis, band: Rect, colour: Color32) {
     let end_s = axis.second(band.right());
     let shown = lane.spans.iter().filter(|span| span.end_s >= axis.begin_s && span.begin_s <= end_s);

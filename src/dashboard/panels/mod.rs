@@ -19,6 +19,7 @@ pub(super) mod tiles;
 use egui::{Color32, CornerRadius, Rect, Response, RichText, Sense, Stroke, StrokeKind, Ui, UiBuilder, pos2, vec2};
 
 use super::theme::{SMALL, Tokens, title};
+use crate::qos::Qos;
 
 /// A box with a title, what it shows in words, and something on the right of those.
 pub(super) fn card<R>(
@@ -72,6 +73,15 @@ pub(super) fn choice<T: Copy + PartialEq>(ui: &mut Ui, chosen: &mut T, choices: 
 pub(super) fn swatch(ui: &mut Ui, colour: Color32) {
     let (place, _) = ui.allocate_exact_size(vec2(8.0, 8.0), Sense::hover());
     ui.painter().rect_filled(place, CornerRadius::same(2), colour);
+}
+
+/// Each level with its colour.
+pub(super) fn legend(ui: &mut Ui, tokens: &Tokens) {
+    // From right to left.
+    for qos in Qos::ALL.into_iter().rev() {
+        ui.label(RichText::new(qos.name()).size(SMALL).color(tokens.text));
+        swatch(ui, tokens.qos(qos));
+    }
 }
 
 /// Text in a rounded box; with a dot where it tells a state.

@@ -1,9 +1,9 @@
 //! Figures over time: throughput, latency, batches, coherence. All have one time axis, which is zoomed and moved together.
 
-use egui::{Rect, RichText, Ui, vec2};
+use egui::{Rect, Ui, vec2};
 use egui_plot::{GridInput, GridMark, HLine, Line, LineStyle, MarkerShape, Plot, PlotPoints, PlotUi, Points};
 
-use super::{card, choice, columns, empty, swatch};
+use super::{card, choice, columns, empty, legend};
 use crate::dashboard::app::Dashboard;
 use crate::dashboard::desk::Figures;
 use crate::dashboard::history::{LevelPoint, Point, Times};
@@ -50,13 +50,13 @@ impl Dashboard {
             },
         );
         let (part, mut wanted) = (self.part, self.part);
-        let legend = |ui: &mut Ui| {
+        let right_of_title = |ui: &mut Ui| {
             legend(ui, tokens);
             ui.separator();
             // From right to left.
             choice(ui, &mut wanted, &[(Part::Compute, "compute"), (Part::Queue, "queue"), (Part::Total, "total")]);
         };
-        card(ui, tokens, right, ("Latency", "p50, p95 dashed, p99 dotted"), legend, |ui| {
+        card(ui, tokens, right, ("Latency", "p50, p95 dashed, p99 dotted"), right_of_title, |ui| {
             let targets = self.targets();
             self.plot(ui, "latency", figures, tokens, text::millis, |plot, lines| {
                 for qos in Qos::ALL {
@@ -150,7 +150,9 @@ impl Dashboard {
                 for qos in Qos::ALL {
                     lines.line(plot, &format!("{qos} coherence"), tokens.qos(qos), LineStyle::Solid, of(qos));
                 }
-                plot.hline(HLine::new("threshold", 0.3).color(tokens.subdued).width(1.0));
+                if let Some(threshold) = figures.coherence_threshold {
+                    plot.hline(HLine::new("threshold", threshold).color(tokens.subdued).width(1.0));
+                }
                 plot.set_plot_bounds_y(-0.02..=1.05);
             },
         );
@@ -284,14 +286,6 @@ fn decimated(points: &[[f64; 2]], columns: usize) -> Vec<[f64; 2]> {
         both
     };
     points.chunks(group).flat_map(two).collect()
-}
-
-fn legend(ui: &mut Ui, tokens: &Tokens) {
-    // From right to left.
-    for qos in Qos::ALL.into_iter().rev() {
-        ui.label(RichText::new(qos.name()).size(SMALL).color(tokens.text));
-        swatch(ui, tokens.qos(qos));
-    }
 }
 
 pub(super) fn seconds_ago(at_s: f64) -> String {

@@ -58,19 +58,9 @@ impl Dashboard {
 
     fn memory_tile(&self, ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures) {
         let memory = figures.history.last.as_ref().map(|snapshot| snapshot.memory);
-        let value = memory.map(|memory| {
-            let used = memory.map(|memory| text::bytes(memory.used_bytes as f64));
-            let (value, unit) = used.as_deref().and_then(|used| used.split_once(' ')).unwrap_or(("host", ""));
-            (
-                value.to_owned(),
-                match unit {
-                    "B" => "B",
-                    "KiB" => "KiB",
-                    "MiB" => "MiB",
-                    "GiB" => "GiB",
-                    _ => "",
-                },
-            )
+        let value = memory.map(|memory| match memory {
+            Some(memory) => text::bytes_and_unit(memory.used_bytes as f64),
+            None => ("host".to_owned(), ""),
         });
         let curve = (figures, |point: &Point| point.memory_bytes.map(|bytes| bytes as f64));
         tile(ui, tokens, place, "Device memory", value, Some(curve));
@@ -98,7 +88,7 @@ fn drops_tile(ui: &mut Ui, tokens: &Tokens, place: Rect, figures: &Figures) {
             (0, 0) => ("0".to_owned(), ""),
             (0, jobs) => (text::short(jobs as f64), "jobs"),
             (dropped, 0) => (text::short(dropped as f64), "floats"),
-            (dropped, jobs) => (format!("{}+{}", text::short(dropped as f64), text::short(jobs as f64)), "fl+jobs"),
+            (dropped, jobs) => (format!("{}+{}", text::short(dropped as f64), text::short(jobs as f64)), "floats+jobs"),
         }
     });
     tile(ui, tokens, place, "Drops", known, None::<(&Figures, fn(&Point) -> Option<f64>)>);

@@ -22,17 +22,18 @@ pub(super) struct Kernels {
     pub(super) gate_pipelines: Option<GatePipelines>,
 }
 
-/// Buffers for batches of at most so many live frames, and so many frames of input.
+/// One size of batches: at most so many live frames, and so many frames of input.
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) units: usize,
     /// Frames of input that fit: live ones and neighbours that are not.
     pub(super) slots: usize,
-    room: Arc<Room>,
+    buffers: Arc<BucketBuffers>,
 }
 
+/// Its buffers, or the place where they come back.
 #[derive(Debug)]
-struct Room {
+struct BucketBuffers {
     kernels: Arc<Kernels>,
     units: usize,
     slots: usize,
@@ -47,7 +48,7 @@ struct Room {
 
 impl Bucket {
     pub(super) fn new(kernels: &Arc<Kernels>, units: usize, slots: usize) -> Result<Self> {
-        let room = Arc::new(Room {
+        let buffers = Arc::new(BucketBuffers {
             kernels: Arc::clone(kernels),
             units,
             slots,
@@ -57,49 +58,49 @@ impl Bucket {
             last_used: AtomicU64::new(0),
             sleeps: AtomicBool::new(false),
         });
-        room.sets()?;
-        let resident: Weak<Room> = Arc::downgrade(&room);
+        buffers.sets()?;
+        let resident: Weak<BucketBuffers> = Arc::downgrade(&buffers);
         kernels.shared.memory.add(resident);
-        Ok(Self { units, slots, room })
+        Ok(Self { units, slots, buffers })
     }
 
     /// Bytes that it takes now.
     pub(super) fn bytes(&self) -> u64 {
-        self.room.bytes.load(Ordering::Relaxed)
+        self.buffers.bytes.load(Ordering::Relaxed)
     }
 
     /// Its buffers. They stay while this is held. Where they have to be made, it may wait for those in use elsewhere: so the
     /// caller holds none.
     pub(super) fn sets(&self) -> Result<Arc<BufferSets>> {
-        self.room.sets()
+        self.buffers.sets()
     }
 
     /// Gives up the buffers, which are in disorder; the next use makes new ones.
     pub(super) fn forget(&self) {
-        let mut sets = self.room.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sets = self.buffers.sets.lock().unwrap_or_else(PoisonError::into_inner);
         *sets = None;
-        self.room.bytes.store(0, Ordering::Relaxed);
+        self.buffers.bytes.store(0, Ordering::Relaxed);
     }
 
     /// While that is held, the buffers do not leave for others.
     pub(super) fn keep_for(&self, keeper: &Keeper) {
         // Once, when the plan is made.
-        self.room.keeper.get_or_init(|| keeper.clone());
+        self.buffers.keeper.get_or_init(|| keeper.clone());
     }
 
     /// Brings back what went to sleep.
     pub(super) fn wake(&self) -> Result<()> {
-        Resident::wake(&*self.room)
+        Resident::wake(&*self.buffers)
     }
 
     /// Its buffers, if they are there.
     pub(super) fn sets_if_here(&self) -> Option<Arc<BufferSets>> {
-        let sets = self.room.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        sets.inspect(|_| self.room.is_used())
+        let sets = self.buffers.sets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sets.inspect(|_| self.buffers.is_used())
     }
 }
 
-impl Room {
+impl BucketBuffers {
     fn sets(&self) -> Result<Arc<BufferSets>> {
         let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_used();
@@ -132,7 +133,7 @@ impl Room {
     }
 }
 
-impl Resident for Room {
+impl Resident for BucketBuffers {
     fn last_used(&self) -> u64 {
         self.last_used.load(Ordering::Relaxed)
     }
@@ -147,10 +148,8 @@ impl Resident for Room {
         if is_idle { Held { idle: bytes, in_use: 0 } } else { Held { idle: 0, in_use: bytes } }
     }
 
-    fn evict(&self) {
-        if !self.is_kept() {
-            self.leave();
-        }
+    fn evict(&self) -> bool {
+        !self.is_kept() && self.leave()
     }
 
     fn sleep(&self) -> Result<()> {

@@ -8,10 +8,10 @@ use std::sync::atomic::AtomicU64;
 use super::bucket::Kernels;
 use super::gate;
 use super::memory::{Allocator, Reservation};
-use super::pipeline::bind;
+use super::pipeline::{Pipeline, bind};
 use super::plan::IN_FLIGHT;
 use crate::error::Result;
-use crate::recording::{Operand, Place, Step, Unit};
+use crate::recording::{BufferSpec, Operand, Place, Recording, Step, Table, Unit};
 
 /// Buffers for some number of live frames.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl LoopBuffers {
     }
 }
 
-/// A set for every submission in flight, made at once.
+/// A set for every submission in flight, made at once; one where the gate is on the device, whose pieces take turns.
 #[derive(Debug)]
 pub(super) struct BufferSets {
     pub(super) each: Vec<BufferSet>,
@@ -88,8 +88,9 @@ impl BufferSets {
     /// Sets for at most `units` live frames, and `slots` frames of input.
     /// What they take is put into `bytes`, before anybody else looks for room.
     pub(super) fn new(kernels: &Kernels, units: usize, slots: usize, bytes: &AtomicU64) -> Result<Self> {
+        let sets = if kernels.gate_pipelines.is_some() { 1 } else { IN_FLIGHT };
         let (each, reservation) = kernels.shared.allocate_noting("allocating its buffers", bytes, |allocator| {
-            (0..IN_FLIGHT).map(|_| BufferSet::new(allocator, kernels, units, slots)).collect()
+            (0..sets).map(|_| BufferSet::new(allocator, kernels, units, slots)).collect()
         })?;
         Ok(Self { each, _reservation: reservation })
     }
@@ -132,8 +133,8 @@ impl BufferSet {
     }
 
     fn new(allocator: &Allocator<'_>, kernels: &Kernels, units: usize, slots: usize) -> Self {
-        let Kernels { recording, pipelines, gate_pipelines, .. } = kernels;
         use wgpu::BufferUsages as Usage;
+        let Kernels { recording, gate_pipelines, .. } = kernels;
         let inputs: Vec<Upload> = recording
             .inputs
             .iter()
@@ -150,51 +151,69 @@ impl BufferSet {
                 allocator.buffer(&format!("shared.{index}"), frame_bytes(*floats, units), Usage::STORAGE)
             })
             .collect();
-        let mut outputs: Vec<_> = recording
-            .buffers
-            .iter()
-            .filter_map(|spec| match spec.place {
-                Place::Output(place) => Some((place, spec)),
-                Place::Shared(_) => None,
-            })
-            .collect();
-        outputs.sort_by_key(|(place, _)| *place);
-        let outputs: Vec<_> = outputs
-            .iter()
-            .map(|(_, spec)| output(allocator, &spec.label, frame_bytes(spec.shape.floats(), units)))
-            .collect();
         let params: Vec<_> = recording.steps.iter().map(|step| params_buffer(allocator, step)).collect();
-        let place = |buffer: usize| match recording.buffers[buffer].place {
-            Place::Shared(piece) => &shared_memory[piece],
-            Place::Output(place) => &outputs[place].0,
-        };
-        let mut bind_groups = Vec::new();
-        let loops = LoopBuffers::new(allocator, &recording.steps);
-        for (index, ((step, params), pipeline)) in recording.steps.iter().zip(&params).zip(pipelines).enumerate() {
-            let tables: Vec<_> = step
-                .kernel
-                .tables
-                .iter()
-                .map(|table| allocator.filled(&format!("{}.{}", step.node, table.label), &table.bytes, Usage::STORAGE))
-                .collect();
-            let operand = |operand: &Operand| match *operand {
-                Operand::Input(input) => &inputs[input].target,
-                Operand::Buffer(buffer) => place(buffer),
-            };
-            let bound = std::iter::once(params)
-                .chain(step.kernel.reads_units.then_some(&unit_list))
-                .chain(step.operands.iter().map(operand))
-                .chain(&tables)
-                .chain(step.results.iter().map(|result| place(*result)))
-                .chain(loops.as_ref().and_then(|loops| loops.of(index)));
-            bind_groups.push(bind(allocator.device, &step.node, &pipeline.layout, bound));
-        }
         let gate = gate_pipelines.as_ref().zip(recording.gate.as_ref()).map(|(pipelines, step)| {
             let samples = &inputs[step.input].target;
             gate::GateBuffers::new(allocator, pipelines, recording, samples, &unit_list, slots)
         });
-        Self { inputs, control, unit_list, params, bind_groups, outputs, gate, loops }
+        let outputs = outputs(allocator, recording, units);
+        let loops = LoopBuffers::new(allocator, &recording.steps);
+        let mut set = Self { inputs, control, unit_list, params, bind_groups: Vec::new(), outputs, gate, loops };
+        set.bind_groups = set.bind_steps(allocator, kernels, &shared_memory);
+        set
     }
+
+    /// What each step's kernel is bound to, in the order that its bindings have.
+    fn bind_steps(
+        &self,
+        allocator: &Allocator<'_>,
+        kernels: &Kernels,
+        shared_memory: &[wgpu::Buffer],
+    ) -> Vec<wgpu::BindGroup> {
+        let Kernels { recording, pipelines, .. } = kernels;
+        let tables: Vec<_> = recording.steps.iter().map(|step| tables(allocator, step)).collect();
+        let place = |buffer: usize| match recording.buffers[buffer].place {
+            Place::Shared(piece) => &shared_memory[piece],
+            Place::Output(place) => &self.outputs[place].0,
+        };
+        let operand = |operand: &Operand| match *operand {
+            Operand::Input(input) => &self.inputs[input].target,
+            Operand::Buffer(buffer) => place(buffer),
+        };
+        let bind_step = |(index, (step, pipeline)): (usize, (&Step, &Pipeline))| {
+            let bound = std::iter::once(&self.params[index])
+                .chain(step.kernel.reads_units.then_some(&self.unit_list))
+                .chain(step.operands.iter().map(operand))
+                .chain(&tables[index])
+                .chain(step.results.iter().map(|result| place(*result)))
+                .chain(self.loops.as_ref().and_then(|loops| loops.of(index)));
+            bind(allocator.device, &step.node, &pipeline.layout, bound)
+        };
+        recording.steps.iter().zip(pipelines).enumerate().map(bind_step).collect()
+    }
+}
+
+/// For each place of an output: on the device, and where it is read back.
+fn outputs(allocator: &Allocator<'_>, recording: &Recording, units: usize) -> Vec<(wgpu::Buffer, wgpu::Buffer)> {
+    let mut outputs: Vec<_> = recording
+        .buffers
+        .iter()
+        .filter_map(|spec| match spec.place {
+            Place::Output(place) => Some((place, spec)),
+            Place::Shared(_) => None,
+        })
+        .collect();
+    outputs.sort_by_key(|(place, _)| *place);
+    let of = |(_, spec): &(usize, &BufferSpec)| output(allocator, &spec.label, frame_bytes(spec.shape.floats(), units));
+    outputs.iter().map(of).collect()
+}
+
+fn tables(allocator: &Allocator<'_>, step: &Step) -> Vec<wgpu::Buffer> {
+    let fill = |table: &Table| {
+        let label = format!("{}.{}", step.node, table.label);
+        allocator.filled(&label, &table.bytes, wgpu::BufferUsages::STORAGE)
+    };
+    step.kernel.tables.iter().map(fill).collect()
 }
 
 /// The uniform of a step: the number of live frames, which every submission sets, and what never changes.

@@ -14,6 +14,7 @@ use crate::stage::gate::{self, GateParams};
 pub(super) const MOST_FRAMES: usize = 65_536;
 
 /// States on the device, by the names in the shader; a held frame is told from a loud one.
+const QUIET: u32 = 0;
 const LIVE: u32 = 1;
 const FAULTY: u32 = 2;
 const ABSENT: u32 = 3;
@@ -34,7 +35,7 @@ pub(super) fn encode_state(state: Option<FrameState>) -> u32 {
     match state {
         Some(FrameState::Live) => HELD,
         Some(FrameState::Faulty) => FAULTY,
-        Some(FrameState::Quiet) => 0,
+        Some(FrameState::Quiet) => QUIET,
         None => ABSENT,
     }
 }
@@ -113,13 +114,15 @@ impl GateBuffers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::plan::WIDEST_DISPATCH;
     use super::*;
     use crate::graph::limits::inspect::{constant, members};
 
     #[test]
     fn states_and_arguments_are_those_of_the_shader() {
         let module = naga::front::wgsl::parse_str(gate::WGSL).expect("the gate should parse");
-        for (name, value) in [("QUIET", 0), ("LIVE", LIVE), ("FAULTY", FAULTY), ("ABSENT", ABSENT), ("HELD", HELD)] {
+        let states = [("QUIET", QUIET), ("LIVE", LIVE), ("FAULTY", FAULTY), ("ABSENT", ABSENT), ("HELD", HELD)];
+        for (name, value) in states.into_iter().chain([("WIDEST_DISPATCH", WIDEST_DISPATCH)]) {
             assert_eq!(constant(&module, name), value, "{name}");
         }
         let (fields, span) = members(&module, "DispatchArguments");

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use super::buffers::BufferSet;
 use super::gate;
-use super::plan::{GpuPlan, WIDEST_DISPATCH, index_word};
-use super::rooms::Rooms;
-use crate::device::host::{is_heard, refuse_faulty};
+use super::places::ResultPlaces;
+use super::plan::{GpuPlan, dispatch, index_word};
+use crate::device::gating::{is_heard, refuse_faulty};
 use crate::error::Result;
 use crate::frame::FrameState;
 use crate::recording::batch::{Batch, CONTEXT_LEN, LONG_AGO};
@@ -99,11 +99,11 @@ impl GpuPlan {
             }
         }
         let total = live_of.iter().sum();
-        let mut rooms = Rooms::new(&self.recording, &mut chunks, live_of.into_iter());
+        let mut places = ResultPlaces::new(&self.recording, &mut chunks, live_of.into_iter());
         for (place, floats) in results.iter().enumerate() {
-            rooms.fill(place, 0..total, floats);
+            places.fill(place, 0..total, floats);
         }
-        drop(rooms);
+        drop(places);
         self.finish_chunks(batch, chunks)?;
         self.times.collect += start.elapsed();
         Ok(())
@@ -126,7 +126,7 @@ impl GpuPlan {
         let Some(gate) = &buffers.gate else {
             return Err(self.shared.error("gating", "the plan was compiled for the host's gate"));
         };
-        let mut encoder = self.encoder();
+        let mut encoder = self.shared.encoder("auricle");
         self.stage_frames(&mut encoder, buffers, batch, &slots)?;
         // Nothing to copy, but the mapping goes round with the others.
         self.stage_control(&mut encoder, buffers, &[])?;
@@ -140,17 +140,17 @@ impl GpuPlan {
         self.times.upload += start.elapsed();
 
         let start = Instant::now();
-        self.shared.wait(&submission, "running its kernels")?;
+        self.shared.wait(&submission, self.faults_before, "running its kernels")?;
         self.times.compute += start.elapsed();
         let start = Instant::now();
         let live = self.learn_states(batch, gate, piece, &slots, known)?;
-        let mut encoder = self.encoder();
+        let mut encoder = self.shared.encoder("auricle");
         self.copy_outputs(&mut encoder, buffers, live);
         let submission = self.shared.queue.submit([encoder.finish()]);
         if live > 0 {
             self.map_outputs(buffers, live);
         }
-        self.shared.wait(&submission, "reading results back")?;
+        self.shared.wait(&submission, self.faults_before, "reading results back")?;
         self.read_outputs(buffers, live, |place, floats| results[place].extend_from_slice(floats))?;
         self.times.readback += start.elapsed();
         Ok(())
@@ -198,10 +198,9 @@ impl GpuPlan {
         buffers.clear_loops(encoder);
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let workgroups = index_word(frames);
             pass.set_bind_group(0, &gate.bind_group, &[]);
             pass.set_pipeline(&pipelines.max_abs.pipeline);
-            pass.dispatch_workgroups(workgroups.min(WIDEST_DISPATCH), workgroups.div_ceil(WIDEST_DISPATCH), 1);
+            dispatch(&mut pass, index_word(frames));
             pass.set_pipeline(&pipelines.compact.pipeline);
             pass.dispatch_workgroups(1, 1, 1);
         }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::buffers::BufferSets;
-use super::plan::{GpuPlan, IN_FLIGHT, WIDEST_DISPATCH, index_word};
-use super::rooms::Rooms;
-use crate::device::host::{Gating, LiveRow};
+use super::places::ResultPlaces;
+use super::plan::{GpuPlan, IN_FLIGHT, dispatch, index_word};
+use crate::device::gating::{Gating, LiveRow};
 use crate::error::Result;
 use crate::recording::batch::Batch;
 use crate::recording::results::Chunk;
@@ -65,7 +65,7 @@ impl GpuPlan {
         self.times.gate += start.elapsed();
 
         let live: Vec<LiveRow> = lives.concat();
-        let mut rooms = Rooms::new(&self.recording, &mut chunks, lives.iter().map(Vec::len));
+        let mut places = ResultPlaces::new(&self.recording, &mut chunks, lives.iter().map(Vec::len));
         let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut done = 0;
         let mut turn = 0;
@@ -76,14 +76,14 @@ impl GpuPlan {
             if flights.len() == IN_FLIGHT
                 && let Some(flight) = flights.pop_front()
             {
-                self.land(&flight, &mut rooms)?;
+                self.land(&flight, &mut places)?;
             }
             let bucket = self.bucket(piece.list.len(), piece.slots.len());
             let sets = match self.buckets[bucket].sets_if_here() {
                 Some(sets) => sets,
                 None => {
                     // Whoever waits for memory must not hold any.
-                    flights.drain(..).try_for_each(|flight| self.land(&flight, &mut rooms))?;
+                    flights.drain(..).try_for_each(|flight| self.land(&flight, &mut places))?;
                     self.buckets[bucket].sets()?
                 }
             };
@@ -91,9 +91,9 @@ impl GpuPlan {
             turn += 1;
         }
         for flight in flights {
-            self.land(&flight, &mut rooms)?;
+            self.land(&flight, &mut places)?;
         }
-        drop(rooms);
+        drop(places);
         let start = Instant::now();
         self.finish_chunks(batch, chunks)?;
         self.times.collect += start.elapsed();
@@ -114,7 +114,7 @@ impl GpuPlan {
     fn submit(&mut self, batch: &Batch<'_>, piece: &Piece, sets: Arc<BufferSets>, set: usize) -> Result<Flight> {
         let start = Instant::now();
         let buffers = &sets.each[set];
-        let mut encoder = self.encoder();
+        let mut encoder = self.shared.encoder("auricle");
         self.stage_frames(&mut encoder, buffers, batch, &piece.slots)?;
         self.stage_control(&mut encoder, buffers, &piece.list)?;
         let live = piece.list.len();
@@ -126,7 +126,7 @@ impl GpuPlan {
                 pass.set_bind_group(0, &buffers.bind_groups[index], &[]);
                 let items = index_word(live) * step.kernel.items_per_frame;
                 let workgroups = items.div_ceil(step.kernel.items_per_workgroup);
-                pass.dispatch_workgroups(workgroups.min(WIDEST_DISPATCH), workgroups.div_ceil(WIDEST_DISPATCH), 1);
+                dispatch(&mut pass, workgroups);
             }
         }
         self.copy_outputs(&mut encoder, buffers, live);
@@ -136,13 +136,13 @@ impl GpuPlan {
         Ok(Flight { piece: piece.units.clone(), sets, set, submission })
     }
 
-    fn land(&mut self, flight: &Flight, rooms: &mut Rooms<'_>) -> Result<()> {
+    fn land(&mut self, flight: &Flight, places: &mut ResultPlaces<'_>) -> Result<()> {
         let start = Instant::now();
-        self.shared.wait(&flight.submission, "running its kernels")?;
+        self.shared.wait(&flight.submission, self.faults_before, "running its kernels")?;
         self.times.compute += start.elapsed();
         let start = Instant::now();
         let (buffers, units) = (&flight.sets.each[flight.set], &flight.piece);
-        self.read_outputs(buffers, units.len(), |place, floats| rooms.fill(place, units.clone(), floats))?;
+        self.read_outputs(buffers, units.len(), |place, floats| places.fill(place, units.clone(), floats))?;
         self.times.readback += start.elapsed();
         Ok(())
     }

@@ -36,8 +36,10 @@ pub(super) trait Resident: Send + Sync + std::fmt::Debug {
     /// What it takes that could be made anew.
     fn held(&self) -> Held;
 
-    /// Gives that up, unless it is in use.
-    fn evict(&self) {}
+    /// Gives that up, unless it is in use; whether it did.
+    fn evict(&self) -> bool {
+        false
+    }
 
     /// Gives up everything, unless it is in use: what could not be made anew is copied to the host first.
     fn sleep(&self) -> Result<()>;
@@ -60,8 +62,8 @@ pub(super) struct Held {
 
 /// What became of a wish for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    Made,
+enum MadeRoom {
+    Yes,
     /// When runs are over, there may be.
     Later,
     Never,
@@ -91,9 +93,14 @@ impl Memory {
         residents
     }
 
+    /// Lets go of what lost devices held.
+    pub(super) fn leave_lost(&self) {
+        drop(self.residents());
+    }
+
     /// Sends away what was used least recently, until there is room for so many bytes. Nothing leaves when that could not
     /// be enough; where it is the driver that has none, that is when there is nothing to send away.
-    fn make_room(&self, bytes: u64, is_drivers: bool) -> Room {
+    fn make_room(&self, bytes: u64, is_drivers: bool) -> MadeRoom {
         let mut residents: Vec<_> =
             self.residents().into_iter().map(|one| (one.last_used(), one.held(), one)).collect();
         residents.sort_by_key(|(last_used, ..)| *last_used);
@@ -106,17 +113,16 @@ impl Memory {
             _ => (idle > 0).then(|| used.saturating_sub(bytes)),
         };
         let Some(target) = target.filter(|target| used.saturating_sub(in_use.saturating_add(idle)) <= *target) else {
-            return Room::Never;
+            return MadeRoom::Never;
         };
         for (_, _, resident) in residents.into_iter().filter(|(_, held, _)| held.idle > 0) {
             let before = self.used.load(Ordering::Relaxed);
             if before <= target {
                 break;
             }
-            resident.evict();
-            self.evicted.fetch_add(1, Ordering::Relaxed);
+            self.evicted.fetch_add(u64::from(resident.evict()), Ordering::Relaxed);
         }
-        if self.used.load(Ordering::Relaxed) <= target { Room::Made } else { Room::Later }
+        if self.used.load(Ordering::Relaxed) <= target { MadeRoom::Yes } else { MadeRoom::Later }
     }
 
     /// Sends away everything that is not in use; returns how many bytes that was.
@@ -262,11 +268,11 @@ impl Shared {
             let room = self.memory.make_room(wanted, refused.is_none());
             drop(alone);
             match room {
-                Room::Made => {}
-                Room::Later if start.elapsed() < LONGEST_WAIT_FOR_ROOM => {
+                MadeRoom::Yes => {}
+                MadeRoom::Later if start.elapsed() < LONGEST_WAIT_FOR_ROOM => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                Room::Later | Room::Never => return Err(error),
+                MadeRoom::Later | MadeRoom::Never => return Err(error),
             }
         }
     }

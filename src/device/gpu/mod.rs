@@ -27,11 +27,11 @@ mod gated_on_host;
 
 mod gated_on_device;
 
-mod rooms;
+mod places;
 
 mod network;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -80,28 +80,34 @@ struct Shared {
 }
 
 /// What the driver reported outside of a call: after a loss, creating and submitting silently do nothing, so nobody
-/// may trust a result without having looked here.
+/// may trust a result without having looked here. Whose fault it was is not said, so it is that of all that was in flight.
 #[derive(Debug, Default)]
 struct Faults {
     lost: AtomicBool,
-    message: Mutex<Option<String>>,
+    count: AtomicU64,
+    /// Of the last one; that of a loss stays.
+    message: Mutex<String>,
 }
 
 impl Faults {
     fn report(&self, lost: bool, message: String) {
-        let mut first = self.message.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(message);
+        let mut last = self.message.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.lost.load(Ordering::Acquire) {
+            *last = message;
+        }
         if lost {
             self.lost.store(true, Ordering::Release);
         }
+        self.count.fetch_add(1, Ordering::Release);
     }
 
-    /// The first fault since the last look; a loss stays.
-    fn take(&self) -> Option<(bool, String)> {
-        let lost = self.lost.load(Ordering::Acquire);
-        let mut message = self.message.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = if lost { message.clone() } else { message.take() };
-        text.map(|text| (lost, text))
+    /// How many there have been: whoever begins something asks for this first.
+    fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    fn message(&self) -> String {
+        self.message.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -117,7 +123,11 @@ impl GpuDevice {
         let (device, queue, has_priority) = request_device(adapter, &info, priority)?;
         let faults = Arc::new(Faults::default());
         let uncaptured = Arc::clone(&faults);
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| uncaptured.report(false, error.to_string())));
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            // It may be an app's, which has the device too, and then nobody else says so.
+            tracing::warn!("the driver reported: {error}");
+            uncaptured.report(false, error.to_string());
+        }));
         let lost = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
             if reason != wgpu::DeviceLostReason::Destroyed {
@@ -180,6 +190,7 @@ impl Device for GpuDevice {
 
     fn another(&self, qos: Qos) -> Result<Option<Arc<dyn Device>>> {
         let (info, host, memory) = (self.info.clone(), self.host.clone(), &self.shared.memory);
+        memory.leave_lost();
         let priority = self.hardware_priority.then_some(qos);
         Ok(Some(Arc::new(Self::open(&self.adapter, info, host, &self.cache, memory, priority)?)))
     }
@@ -190,6 +201,10 @@ impl Device for GpuDevice {
 
     fn fallback(&self) -> Option<Arc<dyn Device>> {
         Some(Arc::new(CpuDevice::new(self.host.clone())))
+    }
+
+    fn has_fallback(&self) -> bool {
+        true
     }
 
     fn memory(&self) -> Option<MemorySnapshot> {
@@ -234,16 +249,25 @@ impl Shared {
         Error::Device { device: self.name.clone(), action, reason: reason.to_string() }
     }
 
-    /// Turns what the driver reported meanwhile into an error.
-    fn check(&self, action: &'static str) -> Result<()> {
-        match self.faults.take() {
-            None => Ok(()),
-            Some((true, reason)) => Err(Error::DeviceLost { device: self.name.clone(), reason }),
-            Some((false, reason)) => Err(self.error(action, reason)),
+    fn check_not_lost(&self) -> Result<()> {
+        if self.is_lost() {
+            return Err(Error::DeviceLost { device: self.name.clone(), reason: self.faults.message() });
         }
+        Ok(())
     }
 
-    /// Runs `make`, which creates things on the device, and catches what goes wrong there.
+    /// Turns what the driver has reported since there were so many faults into an error.
+    fn check(&self, faults_before: u64, action: &'static str) -> Result<()> {
+        self.check_not_lost()?;
+        if self.faults.count() == faults_before { Ok(()) } else { Err(self.error(action, self.faults.message())) }
+    }
+
+    fn encoder(&self, label: &str) -> wgpu::CommandEncoder {
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) })
+    }
+
+    /// Runs `make`, which creates things on the device, and catches what goes wrong there: on this thread, so that faults
+    /// of runs on others are not taken for its own.
     fn create<T>(&self, action: &'static str, make: impl FnOnce() -> T) -> Result<T> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -254,7 +278,7 @@ impl Shared {
             pollster::block_on(validation.pop()),
             pollster::block_on(memory.pop()),
         ];
-        self.check(action)?;
+        self.check_not_lost()?;
         match caught.into_iter().flatten().next() {
             None => Ok(made),
             Some(error @ wgpu::Error::OutOfMemory { .. }) => {
@@ -264,8 +288,8 @@ impl Shared {
         }
     }
 
-    /// Waits until a submission has ended and its buffers are mapped.
-    fn wait(&self, submission: &wgpu::SubmissionIndex, action: &'static str) -> Result<()> {
+    /// Waits until a submission has ended and its buffers are mapped; before it was encoded, there were so many faults.
+    fn wait(&self, submission: &wgpu::SubmissionIndex, faults_before: u64, action: &'static str) -> Result<()> {
         let start = Instant::now();
         loop {
             let poll = wgpu::PollType::Wait {
@@ -277,8 +301,8 @@ impl Shared {
                 self.device.poll(poll)
             };
             match polled {
-                Ok(_) => return self.check(action),
-                Err(wgpu::PollError::Timeout) if start.elapsed() < LONGEST_WAIT => self.check(action)?,
+                Ok(_) => return self.check(faults_before, action),
+                Err(wgpu::PollError::Timeout) if start.elapsed() < LONGEST_WAIT => self.check(faults_before, action)?,
                 Err(wgpu::PollError::Timeout) => {
                     let reason = format!("no answer within {} s", LONGEST_WAIT.as_secs());
                     self.faults.report(true, reason.clone());
@@ -288,6 +312,58 @@ impl Shared {
                 }
                 Err(error) => return Err(self.error(action, error)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::adapter::all_for_tests;
+    use crate::frame::FrameShape;
+    use crate::graph::Graph;
+    use crate::stage::filter::PhiResolvent;
+
+    #[test]
+    fn what_the_driver_reports_fails_all_that_is_in_flight_and_nothing_later() {
+        for device in all_for_tests() {
+            let (shared, name) = (&device.shared, &device.info.name);
+            let before = shared.faults.count();
+            shared.check(before, "waiting").expect("nothing has happened");
+            // Buffers cannot be mapped for both, and nobody catches that.
+            let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
+            let descriptor = wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false };
+            drop(shared.device.create_buffer(&descriptor));
+            for run in 0..3 {
+                let error = shared.check(before, "waiting").expect_err("it was in flight");
+                assert!(matches!(error, Error::Device { action: "waiting", .. }), "{name}, run {run}: {error}");
+            }
+            shared.check(shared.faults.count(), "waiting").expect("what begins now is well");
+            shared.create("making nothing", || ()).expect("and so is what is made");
+
+            shared.faults.report(true, "gone".to_owned());
+            shared.faults.report(false, "one more".to_owned());
+            let error = shared.check(shared.faults.count(), "waiting").expect_err("a loss stays");
+            assert!(matches!(&error, Error::DeviceLost { reason, .. } if reason == "gone"), "{name}: {error}");
+            shared.create("making nothing", || ()).expect_err("nothing can be made");
+        }
+    }
+
+    #[test]
+    fn what_a_lost_device_held_is_given_back_when_another_one_opens() {
+        let graph = Graph::new()
+            .input("in", FrameShape::real(256))
+            .filter("filter", "in", PhiResolvent::default())
+            .output("clean", "filter");
+        for device in all_for_tests() {
+            let recording = graph.record().expect("nothing is wrong with it").first;
+            let plan = device.prepare(recording, &PlanOptions::default()).expect("it should compile");
+            let used = || device.memory().map(|memory| memory.used_bytes);
+            assert_eq!(used(), Some(plan.report().buffer_bytes), "{}", device.info.name);
+            device.shared.faults.report(true, "on purpose".to_owned());
+            let another = device.another(Qos::Default).expect("it should open");
+            assert_eq!(used(), Some(0), "{}: it counts for all devices of the adapter", device.info.name);
+            drop((plan, another));
         }
     }
 }

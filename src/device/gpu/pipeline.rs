@@ -1,7 +1,7 @@
-//! Pipelines: built once per device, whichever plans use them.
+//! Pipelines: built once per device, whichever plans use them, as long as they are among those that were used last.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,8 +10,11 @@ use super::cache::{self, PipelineCacheDir};
 use crate::error::Result;
 use crate::recording::CheckedModule;
 
+/// Pipelines that are kept: more than the plans of an app use, and an end for one that goes on making kernels.
+const MOST_BUILT: usize = 256;
+
 /// What a binding of a kernel is; its position is its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Binding {
     Uniform,
     Read,
@@ -19,7 +22,7 @@ pub(super) enum Binding {
 }
 
 /// Everything that a pipeline depends on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     wgsl: Arc<str>,
     entry: String,
@@ -36,8 +39,41 @@ pub(super) struct Pipeline {
 
 #[derive(Debug)]
 pub(super) struct Pipelines {
-    built: Mutex<HashMap<Key, Pipeline>>,
+    built: Mutex<Built<Pipeline>>,
     cache: Option<DiskCache>,
+}
+
+/// What was built last, with the turn of its last use. Whoever holds one keeps it, also when it has left.
+#[derive(Debug)]
+struct Built<T> {
+    known: BTreeMap<Key, (u64, T)>,
+    /// Counts uses.
+    turn: u64,
+}
+
+impl<T: Clone> Built<T> {
+    fn new() -> Self {
+        Self { known: BTreeMap::new(), turn: 0 }
+    }
+
+    fn get(&mut self, key: &Key) -> Option<T> {
+        self.turn += 1;
+        let (last_used, built) = self.known.get_mut(key)?;
+        *last_used = self.turn;
+        Some(built.clone())
+    }
+
+    /// Adds one, in the place of the one that was used least recently where there are too many.
+    fn add(&mut self, key: Key, built: T) {
+        if self.known.len() >= MOST_BUILT {
+            let oldest = self.known.iter().min_by_key(|(_, (last_used, _))| *last_used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.known.remove(&oldest);
+            }
+        }
+        self.turn += 1;
+        self.known.insert(key, (self.turn, built));
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +114,7 @@ impl Pipelines {
             let cache = unsafe { device.create_pipeline_cache(&descriptor) };
             DiskCache { file, cache, loaded_bytes: data.map_or(0, |data| data.len()) }
         });
-        Self { built: Mutex::default(), cache }
+        Self { built: Mutex::new(Built::new()), cache }
     }
 
     pub(super) fn disk_cache_bytes(&self) -> usize {
@@ -105,10 +141,10 @@ impl Pipelines {
         };
         let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = built.get(&key) {
-            return Ok((pipeline.clone(), false));
+            return Ok((pipeline, false));
         }
         let pipeline = shared.create("building a pipeline", || self.build(&shared.device, request))?;
-        built.insert(key, pipeline.clone());
+        built.add(key, pipeline.clone());
         Ok((pipeline, true))
     }
 
@@ -170,4 +206,27 @@ pub(super) fn bind<'a>(
         .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
         .collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some(label), layout, entries: &entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        let constants = vec![("NUMBER".to_owned(), number as u64)];
+        Key { wgsl: "".into(), entry: "kernel".to_owned(), constants, bindings: vec![Binding::Uniform] }
+    }
+
+    #[test]
+    fn an_app_that_goes_on_making_kernels_keeps_what_it_uses() {
+        let mut built = Built::new();
+        for number in 0..10 * MOST_BUILT {
+            assert_eq!(built.get(&key(number)), None, "{number}: it is new");
+            built.add(key(number), number);
+            assert_eq!(built.get(&key(0)), Some(0), "{number}: what is used all the time stays");
+            assert!(built.known.len() <= MOST_BUILT, "{number}: {} are kept", built.known.len());
+        }
+        let last = 10 * MOST_BUILT - 1;
+        assert_eq!((built.get(&key(last)), built.get(&key(1))), (Some(last), None), "the oldest left");
+    }
 }

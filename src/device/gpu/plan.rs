@@ -16,19 +16,25 @@ use super::pipeline::{Binding, PipelineRequest};
 use crate::device::host::HostPool;
 use crate::device::{CompileReport, GatePlacement, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
-use crate::graph::loops::MOST_TURNS;
+use crate::graph::loops::{MOST_BARRIER_TURNS, MOST_TURNS};
 use crate::recording::batch::{Batch, CONTEXT_LEN};
 use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{BufferSpec, Kernel, NO_SLOT, Place, Recording, Unit};
 
 /// Submissions in flight: while one computes, the next is filled.
 pub(super) const IN_FLIGHT: usize = 2;
-/// A bucket's largest buffer: well under the 128 MiB that every adapter can bind.
+/// A bucket's largest buffer: well under the 128 MiB that every adapter can bind. The inputs of a seamless filter, of which
+/// there are neighbours too, take up to twice that.
 const LARGEST_BUFFER_BYTES: usize = 32 << 20;
 /// Frames that are gated and put together at once.
 const CHUNK_FRAMES: usize = 256;
 /// The largest x of a dispatch; more workgroups go to y. Within the 65,535 of every adapter.
 pub(super) const WIDEST_DISPATCH: u32 = 32_768;
+
+/// Dispatches so many workgroups, however many they are.
+pub(super) fn dispatch(pass: &mut wgpu::ComputePass<'_>, workgroups: u32) {
+    pass.dispatch_workgroups(workgroups.min(WIDEST_DISPATCH), workgroups.div_ceil(WIDEST_DISPATCH), 1);
+}
 
 pub(super) struct GpuPlan {
     pub(super) shared: Arc<Shared>,
@@ -40,6 +46,8 @@ pub(super) struct GpuPlan {
     pub(super) buckets: Vec<Bucket>,
     pub(super) report: CompileReport,
     pub(super) times: Times,
+    /// What the device had reported when the run began.
+    pub(super) faults_before: u64,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +115,7 @@ impl GpuPlan {
             buckets: Vec::new(),
             report,
             times: Times::default(),
+            faults_before: 0,
         };
         plan.make_buckets(&options.buckets)?;
         plan.warm_up()?;
@@ -143,7 +152,8 @@ impl GpuPlan {
     fn warm_up(&self) -> Result<()> {
         let sets = self.buckets[0].sets()?;
         let set = &sets.each[0];
-        let mut encoder = self.encoder();
+        let faults_before = self.shared.faults.count();
+        let mut encoder = self.shared.encoder("auricle");
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for (pipeline, bind_group) in self.kernels.pipelines.iter().zip(&set.bind_groups) {
@@ -160,11 +170,7 @@ impl GpuPlan {
             }
         }
         let submission = self.shared.queue.submit([encoder.finish()]);
-        self.shared.wait(&submission, "the first run of its kernels")
-    }
-
-    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
-        self.shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("auricle") })
+        self.shared.wait(&submission, faults_before, "the first run of its kernels")
     }
 
     /// The smallest bucket for that many live frames and slots, else the largest.
@@ -189,6 +195,7 @@ impl GpuPlan {
 impl PreparedPlan for GpuPlan {
     fn run(&mut self, batch: &Batch<'_>, output: &mut RunOutput) -> Result<()> {
         self.times = Times::default();
+        self.faults_before = self.shared.faults.count();
         output.prepare(&self.recording, batch, CHUNK_FRAMES);
         let run = match self.gate_on {
             GatePlacement::Host => self.run_gated_on_host(batch, output.chunks()),
@@ -347,12 +354,13 @@ impl GpuPlan {
             readback.unmap();
         }
         let Some(loops) = &buffers.loops else { return Ok(()) };
+        let Some(step) = loops.used_up().map_err(failed)? else { return Ok(()) };
         let problem = format!(
-            "its loops turned more than {MOST_TURNS} times in one invocation, and were ended; let each invocation do less"
+            "its loops turned more than {MOST_TURNS} times in one invocation, or, where only some of them have barriers, \
+             those more than {MOST_BARRIER_TURNS} times or the others more than {}, and were ended; let each invocation \
+             do less",
+            MOST_TURNS - MOST_BARRIER_TURNS
         );
-        match loops.used_up().map_err(failed)? {
-            None => Ok(()),
-            Some(step) => Err(Error::CustomKernel { node: self.recording.steps[step].node.clone(), problem }),
-        }
+        Err(Error::CustomKernel { node: self.recording.steps[step].node.clone(), problem })
     }
 }

@@ -1,6 +1,7 @@
 //! Draws of the policy for one pair, and the gradient of what they say.
 
-use crate::locate::policy::{Features, Logits, MADE, Policy};
+use crate::locate::features::Features;
+use crate::locate::policy::{Logits, MADE, Policy};
 use crate::random::Random;
 use crate::regulariser::Resolvent;
 

@@ -8,9 +8,13 @@
 //! REINFORCE (R. J. Williams, 1992) with the mean reward of a pair's other draws as the baseline of each. Everything
 //! follows from the seed and the step.
 
-mod adam;
+mod options;
 
 mod gradient;
+
+mod adam;
+
+mod checkpoint;
 
 #[cfg(test)]
 mod tests;
@@ -21,14 +25,16 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use adam::Adam;
+use checkpoint::Checkpoint;
 use gradient::Draws;
+pub(crate) use options::PolicyOptions;
 
 use super::emitter::{Emitters, Heard, Kind, Origin, Scene};
-use super::policy::{Features, Logits, MADE, Policy, PolicyDescription};
+use super::features::Features;
+use super::policy::{Logits, MADE, Policy, PolicyDescription};
 use super::{Delay, DelayEstimator, DelayOptions};
 use crate::Engine;
 use crate::format::FileError;
-use crate::format::pending::PendingFile;
 use crate::random::Random;
 use crate::regulariser::Resolvent;
 
@@ -71,83 +77,6 @@ pub(crate) enum TrainingError {
     },
 }
 
-/// How to train a policy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PolicyOptions {
-    /// What all scenes, draws and first weights follow from.
-    pub(crate) seed: u64,
-    /// Steps until the learning rate is down.
-    pub(crate) steps: usize,
-    /// Pairs of frames in each step.
-    pub(crate) pairs: usize,
-    /// Draws for each pair; at least 2.
-    pub(crate) draws: usize,
-    /// The range that signal-to-noise ratios are from, in dB.
-    pub(crate) snr_db: (f64, f64),
-    /// How many of the pairs have jammers, from 0 to 1.
-    pub(crate) jammers: f32,
-    /// The learning rate at the beginning; it falls along a line.
-    pub(crate) learning_rate: f64,
-    /// What the part of the power that the mask takes away costs.
-    pub(crate) distortion: f32,
-    /// What the entropy of the correlation costs.
-    pub(crate) correlation_entropy: f32,
-    /// What the phi-resolvent does to gradients and activations; 0 leaves both alone.
-    pub(crate) resolvent: f32,
-    /// Bands of the spectra.
-    pub(crate) bands: usize,
-    /// Units of the hidden layer.
-    pub(crate) hidden: usize,
-    /// Numbers of steps that were planned before this one, when a run was resumed towards another.
-    pub(crate) planned_before: Vec<usize>,
-}
-
-impl Default for PolicyOptions {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            steps: 6000,
-            pairs: 32,
-            draws: 8,
-            snr_db: (5.0, 15.0),
-            jammers: 0.5,
-            learning_rate: 3e-3,
-            distortion: 0.0,
-            correlation_entropy: 0.0,
-            resolvent: 0.0,
-            bands: 128,
-            hidden: 32,
-            planned_before: Vec::new(),
-        }
-    }
-}
-
-impl PolicyOptions {
-    /// Whether anything can be trained with them.
-    pub(crate) fn check(&self) -> crate::Result<()> {
-        let range = |name, value: f64, range: std::ops::RangeInclusive<f64>| {
-            let expected = || format!("{} to {}", range.start(), range.end());
-            if range.contains(&value) { Ok(()) } else { Err(crate::Error::setting(name, value, expected())) }
-        };
-        range("steps", self.steps as f64, 1.0..=1e9)?;
-        range("pairs of a step", self.pairs as f64, 1.0..=4096.0)?;
-        range("draws", self.draws as f64, 2.0..=256.0)?;
-        range("least signal-to-noise ratio", self.snr_db.0, -60.0..=60.0)?;
-        range("highest signal-to-noise ratio", self.snr_db.1, self.snr_db.0..=60.0)?;
-        range("jammers", self.jammers.into(), 0.0..=1.0)?;
-        range("learning rate", self.learning_rate, 1e-9..=1.0)?;
-        range("distortion", self.distortion.into(), 0.0..=100.0)?;
-        range("correlation entropy", self.correlation_entropy.into(), 0.0..=100.0)?;
-        range("resolvent lambda", self.resolvent.into(), 0.0..=1.0)?;
-        range("hidden units", self.hidden as f64, 1.0..=1024.0)?;
-        if self.bands.is_power_of_two() && (8..=512).contains(&self.bands) {
-            return Ok(());
-        }
-        Err(crate::Error::setting("bands", self.bands, "a power of two from 8 to 512"))
-    }
-}
-
 /// What a step gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PolicyStep {
@@ -157,16 +86,6 @@ pub(crate) struct PolicyStep {
     pub(crate) residual: f64,
     /// Entropy of the policy, in nats.
     pub(crate) entropy: f64,
-}
-
-/// Where training stands, as it is kept in a file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Checkpoint {
-    options: PolicyOptions,
-    history: Vec<PolicyStep>,
-    weights: Vec<f32>,
-    adam: Adam,
 }
 
 /// A policy in training.
@@ -199,26 +118,7 @@ impl PolicyTrainer {
     /// # Errors
     /// [`TrainingError::Checkpoint`] when it is none; what the device reports.
     pub(crate) fn resume(engine: &Engine, path: &Path, steps: Option<usize>) -> Result<Self, TrainingError> {
-        let bytes = std::fs::read(path).map_err(|error| broken(path, &error))?;
-        let mut checkpoint: Checkpoint = serde_json::from_slice(&bytes).map_err(|error| broken(path, &error))?;
-        if let Some(steps) = steps.filter(|steps| *steps != checkpoint.options.steps) {
-            let before = std::mem::replace(&mut checkpoint.options.steps, steps);
-            checkpoint.options.planned_before.push(before);
-        }
-        checkpoint.options.check().map_err(|error| broken(path, &error))?;
-        let done = checkpoint.history.len();
-        if done > checkpoint.options.steps {
-            let problem =
-                format!("{done} steps are done already, more than the {} asked for", checkpoint.options.steps);
-            return Err(broken(path, &problem));
-        }
-        let expected = description(&checkpoint.options).weights();
-        let lengths = [&checkpoint.weights, &checkpoint.adam.first, &checkpoint.adam.second].map(Vec::len);
-        if lengths.iter().any(|&length| length != expected) {
-            let problem = format!("it holds {lengths:?} numbers where its network has {expected}");
-            return Err(broken(path, &problem));
-        }
-        Ok(Self::with(engine, checkpoint)?)
+        Ok(Self::with(engine, Checkpoint::read(path, steps)?)?)
     }
 
     fn with(engine: &Engine, checkpoint: Checkpoint) -> crate::Result<Self> {
@@ -264,10 +164,7 @@ impl PolicyTrainer {
             weights: self.weights.clone(),
             adam: self.adam.clone(),
         };
-        let text = serde_json::to_vec(&checkpoint).map_err(|error| broken(path, &error))?;
-        let mut file = PendingFile::create(path, &[], true)?;
-        file.write_all(&text)?;
-        Ok(file.publish()?)
+        checkpoint.write(path)
     }
 
     /// One step: new pairs, draws for each, their rewards, and a move towards those that were better than the others.
@@ -395,10 +292,6 @@ fn taken_away(logits: &Logits, features: &Features) -> f32 {
     let total: f32 = features.power.iter().sum();
     let taken: f32 = mask.iter().zip(&features.power).map(|(mask, power)| (1.0 - mask) * power).sum();
     taken / total
-}
-
-fn broken(path: &Path, problem: &dyn std::fmt::Display) -> TrainingError {
-    TrainingError::Checkpoint { path: path.to_owned(), problem: problem.to_string() }
 }
 
 /// All options, as JSON: with them, training gives this policy again.

@@ -1,7 +1,7 @@
 //! Baselines: two noise reducers from the textbooks, as measuring sticks for the denoiser.
 //!
-//! They are not meant to clean anybody's recordings: they learn the noise from the first 0.1 s, which must hold no
-//! speech, follow it slowly, and leave musical tones behind. A denoiser that is not clearly better than
+//! They are not meant to clean anybody's recordings: they learn the noise from the first 0.1 or 0.12 s, which must hold
+//! no speech, follow it slowly, and leave musical tones behind. A denoiser that is not clearly better than
 //! [`log_mmse`] is not worth its weights.
 //!
 //! ```text

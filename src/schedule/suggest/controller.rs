@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::curve::Curve;
 use super::hint::{BatchAction, BatchHint, BoundBy};
 use super::window::{Size, WINDOW, Window};
-use super::{SIZES, size_of};
+use super::{SIZES, size_for};
 use crate::qos::Qos;
 
 /// Below this part of the target there is room for more.
@@ -314,12 +314,6 @@ impl Before {
     }
 }
 
-impl Window {
-    fn frames_per_s(&self) -> f64 {
-        self.frames as f64 / self.seconds()
-    }
-}
-
 fn no_jobs() -> Decision {
     decision(BatchAction::Hold, BoundBy::NoJobs, "there were no jobs of this level of late".to_owned())
 }
@@ -329,7 +323,7 @@ fn decision(action: BatchAction, bound_by: BoundBy, reason: String) -> Decision 
 }
 
 fn frames_of(size: usize) -> usize {
-    debug_assert_eq!(size_of(1 << size), size, "sizes are powers of two");
+    debug_assert_eq!(size_for(1 << size), size, "sizes are powers of two");
     1 << size
 }
 

@@ -26,7 +26,8 @@ use self::controller::Controller;
 use self::curve::Curve;
 pub use self::hint::{BatchAction, BatchHint, BoundBy};
 pub(crate) use self::window::JobTimes;
-use self::window::{Collector, LONGEST_WINDOW, Window};
+use self::window::{Collector, LONGEST_WINDOW};
+use crate::plan::power_of_two_below;
 use crate::qos::Qos;
 
 /// Sizes of batches are powers of two, up to 2^16 frames.
@@ -35,8 +36,8 @@ pub(super) const SIZES: usize = 17;
 const MOST_TARGETS: usize = 16;
 
 /// The largest size that is no more than the frames.
-fn size_of(frames: usize) -> usize {
-    (frames.max(1).ilog2() as usize).min(SIZES - 1)
+fn size_for(frames: usize) -> usize {
+    power_of_two_below(frames).min(SIZES - 1)
 }
 
 /// What a device's memory tells.
@@ -144,10 +145,4 @@ fn to_two_digits(latency: Duration) -> Duration {
     let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
     let unit = 10_u64.pow(micros.ilog10().saturating_sub(1));
     Duration::from_micros(micros / unit * unit)
-}
-
-impl Window {
-    fn size(&self, size: usize) -> Option<&window::Size> {
-        self.sizes.iter().find(|known| known.size == size)
-    }
 }

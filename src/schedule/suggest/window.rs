@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::{SIZES, size_of};
+use super::{SIZES, size_for};
 use crate::telemetry::histogram;
 
 /// So long is a window at least.
@@ -70,6 +70,14 @@ impl Window {
     pub(super) fn seconds(&self) -> f64 {
         (self.end - self.begin).as_secs_f64()
     }
+
+    pub(super) fn frames_per_s(&self) -> f64 {
+        self.frames as f64 / self.seconds()
+    }
+
+    pub(super) fn size(&self, size: usize) -> Option<&Size> {
+        self.sizes.iter().find(|known| known.size == size)
+    }
 }
 
 /// Collects the window at hand.
@@ -104,14 +112,14 @@ impl Collector {
         self.noted = (now, busy);
         let begin = self.begin.map_or(now, |(begin, _)| begin);
         self.sizes.resize_with(SIZES, || None);
-        self.sizes[size_of(times.frames)].get_or_insert_with(Box::default).add(begin, times);
+        self.sizes[size_for(times.frames)].get_or_insert_with(Box::default).add(begin, times);
         self.all.add(begin, times);
     }
 
     pub(super) fn had_no_room(&mut self, now: Duration, busy: Duration, frames: usize) {
         self.look(now, busy);
         self.noted = (now, busy);
-        let size = size_of(frames);
+        let size = size_for(frames);
         self.no_room = Some(self.no_room.map_or(size, |other| other.min(size)));
     }
 

@@ -134,28 +134,29 @@ fn check_part(part: &Part, description: &Description) -> Checked {
 }
 
 fn check_basis(part: &Part) -> Checked {
-    let above_zero = |field: &str, value: f32| {
-        ensure(value.is_finite() && value > 0.0, &part.name, || {
-            format!("expected `{field}` of its features to be above 0, got {value}")
+    // Logarithms are of normal numbers: some devices take smaller ones for 0.
+    let floor_is_normal = |floor: f32| {
+        ensure(floor.is_finite() && floor >= f32::MIN_POSITIVE, &part.name, || {
+            format!("expected `floor` of its features to be at least {:e}, got {floor:e}", f32::MIN_POSITIVE)
         })
     };
     match part.basis {
         Basis::Spectrum(Feature::Magnitude) => Ok(()),
-        Basis::Spectrum(Feature::LogMagnitude { floor }) => above_zero("floor", floor),
+        Basis::Spectrum(Feature::LogMagnitude { floor }) => floor_is_normal(floor),
         Basis::Spectrum(Feature::Log10Power { floor, offset, scale }) => {
-            above_zero("floor", floor)?;
+            floor_is_normal(floor)?;
             ensure(offset.is_finite(), &part.name, || format!("expected `offset` to be finite, got {offset}"))?;
             ensure(scale.is_finite() && scale != 0.0, &part.name, || {
                 format!("expected `scale` to be finite and not 0, got {scale}")
             })
         }
-        Basis::Learned { size } => check_size(&part.name, "size", size, 0),
+        Basis::Learned { size } => check_size(&part.name, "size", size, None),
     }
 }
 
 fn check_layer(layer: &Layer, bins: usize) -> Checked {
-    check_size(&layer.name, "inputs", layer.inputs, bins)?;
-    check_size(&layer.name, "outputs", layer.outputs, bins)?;
+    check_size(&layer.name, "inputs", layer.inputs, Some(bins))?;
+    check_size(&layer.name, "outputs", layer.outputs, Some(bins))?;
     if let LayerKind::LayerNorm { epsilon } = layer.kind {
         ensure(epsilon.is_finite() && epsilon > 0.0, &layer.name, || {
             format!("expected `epsilon` to be above 0, got {epsilon}")
@@ -167,10 +168,10 @@ fn check_layer(layer: &Layer, bins: usize) -> Checked {
     Ok(())
 }
 
-/// A size of a layer; that of the whole spectrum is always one.
-fn check_size(name: &str, field: &str, size: usize, bins: usize) -> Checked {
+/// A size of a layer or a basis; with `bins`, that of the whole spectrum is always one.
+fn check_size(name: &str, field: &str, size: usize, bins: Option<usize>) -> Checked {
     let (low, high) = LAYER_SIZES.into_inner();
-    ensure(LAYER_SIZES.contains(&size) || size == bins && bins > 0, name, || {
+    ensure(LAYER_SIZES.contains(&size) || Some(size) == bins, name, || {
         format!("expected {low} to {high} {field}, got {size}")
     })
 }

@@ -4,7 +4,12 @@
 use super::model::{Activation, Feature};
 
 macro_rules! wgsl {
-    ($($file:literal),+) => { concat!($(include_str!(concat!("../../../shaders/", $file))),+) };
+    ($($file:literal),+) => {
+        concat!(
+            include_str!("../../../shaders/dispatch.wgsl"),
+            $(include_str!(concat!("../../../shaders/", $file))),+
+        )
+    };
 }
 
 pub(crate) const FRAME: &str = wgsl!("denoise/rows.wgsl", "denoise/frame.wgsl");
@@ -15,9 +20,11 @@ pub(crate) const SPECTRUM: &str = wgsl!(
     "denoise/transform.wgsl",
     "denoise/spectrum.wgsl"
 );
-pub(crate) const DENSE: &str = wgsl!("denoise/rows.wgsl", "denoise/functions.wgsl", "denoise/dense.wgsl");
+pub(crate) const DENSE: &str =
+    wgsl!("denoise/rows.wgsl", "denoise/functions.wgsl", "denoise/dense_tile.wgsl", "denoise/dense.wgsl");
 pub(crate) const QUANTISE: &str = wgsl!("denoise/rows.wgsl", "denoise/quantise.wgsl");
-pub(crate) const DENSE_INT8: &str = wgsl!("denoise/rows.wgsl", "denoise/functions.wgsl", "denoise/dense_int8.wgsl");
+pub(crate) const DENSE_INT8: &str =
+    wgsl!("denoise/rows.wgsl", "denoise/functions.wgsl", "denoise/dense_tile.wgsl", "denoise/dense_int8.wgsl");
 pub(crate) const LSTM: &str =
     wgsl!("denoise/rows.wgsl", "denoise/functions.wgsl", "denoise/recurrent.wgsl", "denoise/lstm.wgsl");
 pub(crate) const GRU: &str =
@@ -33,7 +40,7 @@ pub(crate) const LONGEST_WINDOW: usize = 2048;
 pub(crate) const MOST_KEPT: usize = 4096;
 /// The most units of a recurrent layer: 8 bytes for each of one channel.
 pub(crate) const MOST_UNITS: usize = 2048;
-/// The most iterations of an invocation, all its loops together: see "Limits" in `stage::tests`.
+/// The most iterations of an invocation, all its loops together: see `stage::tests::limits`.
 pub(crate) const MOST_ITERATIONS: usize = 60_000;
 
 /// What every kernel's parameters begin with: what changes from call to call.
@@ -49,7 +56,7 @@ macro_rules! params {
     ($(#[$doc:meta] $name:ident { $($field:ident: $type:ty),* $(,)? })*) => { $(
         #[$doc]
         #[repr(C)]
-        #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
         pub(crate) struct $name {
             pub(crate) rows: u32,
             pub(crate) channels: u32,
@@ -85,7 +92,7 @@ params! {
     OverlapParams { window_len: u32, hop: u32, window_stride: u32 }
 }
 
-/// The shader's name for it, and its floor, offset and scale.
+/// The number that stands for it in the shader, and its floor, offset and scale.
 pub(crate) fn feature_constants(feature: Feature) -> (u32, [f32; 3]) {
     match feature {
         Feature::Magnitude => (0, [0.0, 0.0, 1.0]),
@@ -94,7 +101,7 @@ pub(crate) fn feature_constants(feature: Feature) -> (u32, [f32; 3]) {
     }
 }
 
-/// The shader's name for it.
+/// The number that stands for it in the shader.
 pub(crate) fn activation_code(activation: Activation) -> u32 {
     match activation {
         Activation::Linear => 0,

@@ -11,7 +11,7 @@ const DOWN_S: f32 = 3.0;
 /// A recording begins with noise more often than with speech, so speech is expected 18 dB above its first hop. Raised to
 /// the level of speech, the noise at the start of a recording costs 0.7 dB SI-SDR and 0.004 STOI on real pairs.
 const HEADROOM: f32 = 8.0;
-/// Signals below this peak, -100 dBFS, are not raised further, and none is taken to be above the other.
+/// Signals below this peak, -100 dBFS, are not raised further, and louder peaks count as `HIGHEST_PEAK`.
 const LOWEST_PEAK: f32 = 1e-5;
 const HIGHEST_PEAK: f32 = 1e6;
 /// A hop counts for no more than this many times what was followed: a click is not the level of a channel.

@@ -19,9 +19,12 @@
 //! - The last layer of a part ends in a sigmoid, and its outputs are the mask.
 
 use std::collections::BTreeMap;
+use std::f64::consts::TAU;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+
+use crate::stage::tile::rounded;
 
 pub use super::check::{HOPS_PER_WINDOW, LARGEST_WEIGHT, LAYER_SIZES, MOST_LAYERS, SAMPLE_RATES_HZ, WINDOW_LENS};
 pub(crate) use super::error::quotable;
@@ -65,7 +68,7 @@ pub struct Description {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Window {
-    /// All ones, and not applied on the way out; overlapping windows are added as the network makes them.
+    /// All ones: overlapping windows are added as the network makes them.
     Rectangular,
     /// Square root of the symmetric Hann window, `sqrt(0.5 - 0.5 cos(2 pi n / (len - 1)))`.
     SqrtHann,
@@ -106,12 +109,12 @@ pub enum Feature {
     Magnitude,
     /// `ln(|X| + floor)`
     LogMagnitude {
-        /// Above 0.
+        /// At least `f32::MIN_POSITIVE`.
         floor: f32,
     },
     /// `(log10(max(|X|^2, floor)) + offset) * scale`
     Log10Power {
-        /// Above 0.
+        /// At least `f32::MIN_POSITIVE`.
         floor: f32,
         /// Any finite number.
         offset: f32,
@@ -184,6 +187,19 @@ pub struct Tensor {
 pub struct Model {
     description: Description,
     tensors: BTreeMap<String, Tensor>,
+}
+
+impl Window {
+    /// The weight of each sample of a window of `len`.
+    pub(crate) fn weights(self, len: usize) -> Vec<f32> {
+        let period = match self {
+            Self::Rectangular => return vec![1.0; len],
+            Self::SqrtHann => len - 1,
+            Self::SqrtHannPeriodic => len,
+        };
+        let weight = |n: usize| (0.5 - 0.5 * (TAU * n as f64 / period as f64).cos()).max(0.0).sqrt();
+        (0..len).map(weight).map(rounded).collect()
+    }
 }
 
 impl Description {

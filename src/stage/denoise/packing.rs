@@ -4,14 +4,10 @@
 use std::f64::consts::TAU;
 
 use super::model::{LARGEST_WEIGHT, Tensor, Window};
+use crate::stage::tile::rounded;
 
 /// A tensor for a kernel: words, as they lie in a buffer.
 pub(crate) type Words = Vec<u32>;
-
-#[expect(clippy::cast_possible_truncation, reason = "rounding a table entry to the nearest f32 is what is wanted")]
-fn rounded(value: f64) -> f32 {
-    value as f32
-}
 
 /// exp(-2 pi i k / len), real and imaginary part in turn.
 pub(crate) fn twiddles(len: usize) -> Words {
@@ -21,13 +17,7 @@ pub(crate) fn twiddles(len: usize) -> Words {
 
 /// The weight of each sample of a window.
 pub(crate) fn window_weights(window: Window, len: usize) -> Words {
-    let root_hann = |n: usize, period: usize| (0.5 - 0.5 * (TAU * n as f64 / period as f64).cos()).max(0.0).sqrt();
-    let weight = |n| match window {
-        Window::Rectangular => 1.0,
-        Window::SqrtHann => root_hann(n, len - 1),
-        Window::SqrtHannPeriodic => root_hann(n, len),
-    };
-    (0..len).map(|n| rounded(weight(n)).to_bits()).collect()
+    window.weights(len).into_iter().map(f32::to_bits).collect()
 }
 
 /// A matrix, row after row, whose rows are taken in some order: gate by gate in the file, unit by unit for a kernel.
@@ -152,19 +142,7 @@ fn two_halves(low: f32, high: f32) -> u32 {
 
 /// The nearest number in 16 bits; of two that are as near, the even one. No weight is larger than the largest.
 fn half_bits(value: f32) -> u16 {
-    let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
-    let magnitude = value.abs().min(LARGEST_WEIGHT);
-    let bits = magnitude.to_bits();
-    // The least normal one is 2^-14; below, steps are of 2^-24.
-    let rounded = if magnitude < 6.103_515_6e-5 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1024")]
-        let steps = (magnitude * 16_777_216.0).round_ties_even() as u32;
-        steps
-    } else {
-        // Drops 13 bits of the mantissa, and takes the difference of the biases, 112, off the exponent.
-        (bits + 0x0fff + (bits >> 13 & 1) - (112 << 23)) >> 13
-    };
-    u16::try_from(rounded).unwrap_or(0x7bff) | sign
+    half::f16::from_f32(value.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT)).to_bits()
 }
 
 #[cfg(test)]

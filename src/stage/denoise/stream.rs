@@ -17,7 +17,7 @@ use super::network::{Advance, HopStep, Network, NetworkState};
 use super::{Denoise, Level};
 use crate::error::Result;
 use crate::frame::{FrameState, Quiet};
-use crate::resample::Resampler;
+use crate::resample::{Resampler, latency_between};
 use crate::simd::{SimdLevel, max_abs_bits};
 
 /// What all channels of a stream have in common.
@@ -130,7 +130,7 @@ impl DenoiseStream {
         let mut samples = (description.window_len - 1) as f64 * f64::from(rate_hz) / f64::from(model_rate_hz);
         if rate_hz != model_rate_hz {
             for (from_hz, to_hz) in [(rate_hz, model_rate_hz), (model_rate_hz, rate_hz)] {
-                samples += Resampler::new(from_hz, to_hz)?.latency().as_secs_f64() * f64::from(rate_hz);
+                samples += latency_between(from_hz, to_hz)?.as_secs_f64() * f64::from(rate_hz);
             }
             samples += 1.0;
         }

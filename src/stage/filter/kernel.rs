@@ -5,12 +5,12 @@
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
-use super::super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, table, tile_wgsl, twiddles, word};
+use super::super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, table, tile_wgsl, twiddles};
 use super::{Measure, PhiResolvent, WindowLayout};
 use crate::error::Result;
-use crate::fft::{Power, Scratch, SpectralFilter, WindowShape};
+use crate::fft::{Power, Scratch, SpectralFilter, WindowShape, reverse_bits};
 use crate::frame::{Domain, FrameShape};
-use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker};
+use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker, word};
 use crate::simd::SimdLevel;
 
 /// The filter kernel with all the source it includes, for values of one window or of two.
@@ -69,10 +69,12 @@ impl DeviceTransform {
     /// For each bin, in the order of the tables: its row and column.
     fn bins(self) -> impl Iterator<Item = (usize, usize)> {
         let (rows, columns) = self.part_shape();
+        let (rows_log2, columns_log2) = (rows.ilog2(), columns.ilog2());
         let halves = 1 + usize::from(self.split);
         (0..halves).flat_map(move |half| {
             (0..rows * columns).map(move |position| {
-                let (row, column) = (reverse_bits(position / columns, rows), reverse_bits(position % columns, columns));
+                let (row, column) = (position / columns, position % columns);
+                let (row, column) = (reverse_bits(row, rows_log2), reverse_bits(column, columns_log2));
                 match (self.split, self.rows) {
                     (false, _) => (row, column),
                     (true, 1) => (0, 2 * column + half),
@@ -90,13 +92,6 @@ impl DeviceTransform {
         };
         let folded = |bin: usize, len: usize| bin.min(len - bin) as f64 / len as f64;
         (folded(row, self.rows), folded(column, samples))
-    }
-}
-
-fn reverse_bits(value: usize, len: usize) -> usize {
-    match len {
-        1 => 0,
-        _ => value.reverse_bits() >> (usize::BITS - len.trailing_zeros()),
     }
 }
 

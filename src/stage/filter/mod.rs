@@ -82,7 +82,7 @@ pub enum FilterMode {
 pub struct PhiResolvent {
     /// Strength: any finite number above 0 in block mode. Seamless, the larger phi is the farther the filter reaches,
     /// and it must not reach farther than a frame: `check` refuses a phi that is too large for the frame length and
-    /// says how far it reaches. (With k in cycles and frames of 1024 the limit is near 4e5.) The golden ratio unless set.
+    /// says how far it reaches. (With k in cycles and frames of 1024 the limit is near 6e5.) The golden ratio unless set.
     pub phi: f64,
     /// The unit of `k`.
     pub wavenumber: Wavenumber,
@@ -125,6 +125,9 @@ pub enum FilterOutput {
     #[default]
     Smoothed,
     /// `2 (1 - R)^2 X`: the gradient of the damped energy `sum |x - R x|^2` with respect to the samples.
+    ///
+    /// At Nyquist its kink is the sharper one, so it reaches farther: with the default phi and k in cycles, `Seamless`
+    /// needs frames of 512 samples or more for it.
     DampedGradient,
 }
 
@@ -145,11 +148,15 @@ impl PhiResolvent {
 
     /// What each bin is multiplied by.
     pub(crate) fn multiplier(&self, row: f64, column: f64) -> f64 {
-        let smoothed = self.response(column, row);
         match self.output {
-            FilterOutput::Smoothed => smoothed,
-            FilterOutput::DampedGradient => 2.0 * (1.0 - smoothed) * (1.0 - smoothed),
+            FilterOutput::Smoothed => self.response(column, row),
+            FilterOutput::DampedGradient => 2.0 * self.damping(row, column).powi(2),
         }
+    }
+
+    /// `1 - R`, which as a difference would have no digits left where phi is tiny.
+    fn damping(&self, row: f64, column: f64) -> f64 {
+        1.0 / (1.0 + 1.0 / (self.phi * k_squared(self.wavenumber, column, row)))
     }
 
     /// The weight of each bin's power in the measure.
@@ -157,12 +164,15 @@ impl PhiResolvent {
         match self.measure {
             Measure::Nothing => 0.0,
             Measure::Coherence => resolvent(GOLDEN_RATIO, Wavenumber::Radians, column, row),
-            Measure::DampedEnergy => (1.0 - self.response(column, row)).powi(2),
+            Measure::DampedEnergy => self.damping(row, column).powi(2),
         }
     }
 }
 
 fn resolvent(phi: f64, wavenumber: Wavenumber, column: f64, row: f64) -> f64 {
-    let k_squared = (column * column + row * row) * wavenumber.per_cycle().powi(2);
-    1.0 / (1.0 + phi * k_squared)
+    1.0 / (1.0 + phi * k_squared(wavenumber, column, row))
+}
+
+fn k_squared(wavenumber: Wavenumber, column: f64, row: f64) -> f64 {
+    (column * column + row * row) * wavenumber.per_cycle().powi(2)
 }

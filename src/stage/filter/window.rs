@@ -12,7 +12,10 @@
 //! bring in from their other end, is its error, as a share of the response's root energy: the shortest windows are
 //! taken whose error is at most `WANTED`, else the best ones, if theirs is at most `TOLERATED`.
 
-use super::PhiResolvent;
+use rustfft::FftPlannerScalar;
+use rustfft::num_complex::Complex;
+
+use super::{FilterOutput, PhiResolvent};
 use crate::error::{Error, Result};
 use crate::frame::{FrameShape, LONGEST_FRAME};
 
@@ -20,6 +23,8 @@ use crate::frame::{FrameShape, LONGEST_FRAME};
 const WANTED: f64 = 0.5e-4;
 /// Of frames so short that a window sees no farther than their neighbours, however long it is.
 const TOLERATED: f64 = 0.8e-4;
+/// Frames from which on the damped gradient has a layout for every phi up to the one that is too large.
+const LENGTH_FOR_GRADIENT: usize = 512;
 /// Length at which the impulse response is sampled: far longer than any margin that is accepted.
 const PROBE_LEN: usize = 1 << 15;
 
@@ -51,18 +56,26 @@ impl WindowLayout {
         }
         let wanted = layouts.iter().find(|(error, _)| *error <= WANTED);
         let best = layouts.iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(error, _)| *error <= TOLERATED);
-        wanted.or(best).map(|(_, layout)| *layout).ok_or_else(|| {
-            Error::setting(
-                "the filter's phi",
-                filter.phi,
-                format!(
-                    "in this unit of k a seamless filter then reaches {} samples to each side, too far for \
-                         frames of {len}: use longer frames, a smaller phi, or block mode",
-                    tails.reach()
-                ),
-            )
-        })
+        wanted.or(best).map(|(_, layout)| *layout).ok_or_else(|| refusal(filter, len, tails.reach()))
     }
+}
+
+/// Why frames of `len` have no layout, and what would mend it.
+fn refusal(filter: &PhiResolvent, len: usize, reach: usize) -> Error {
+    // What reaches too far then comes from the kink at Nyquist, and no smaller phi makes that milder.
+    if filter.output == FilterOutput::DampedGradient && len < LENGTH_FOR_GRADIENT {
+        let expected = format!(
+            "frames of {len} are too short for the gradient of a seamless filter: use longer frames or block mode"
+        );
+        return Error::setting("the filter's phi", filter.phi, expected);
+    }
+    // No window is wider than those of such frames.
+    let longer = if 4 * len < LONGEST_FRAME { "longer frames, " } else { "" };
+    let expected = format!(
+        "in this unit of k a seamless filter then reaches {reach} samples to each side, too far for frames of {len}: \
+         use {longer}a smaller phi, or block mode"
+    );
+    Error::setting("the filter's phi", filter.phi, expected)
 }
 
 /// How much of the impulse response's energy lies far out.
@@ -108,48 +121,47 @@ impl Tails {
     }
 }
 
-/// The inverse transform of the response, by a cosine sum in O(n log n): the response is real and even.
+/// The inverse transform of the response, which is real and even. The same to the bit on every machine, as the layout is.
 fn impulse_response(filter: &PhiResolvent) -> Vec<f64> {
     let bins = (0..PROBE_LEN).map(|k| {
         let cycles = k.min(PROBE_LEN - k) as f64 / PROBE_LEN as f64;
-        (filter.multiplier(0.0, cycles), 0.0)
+        Complex::from(filter.multiplier(0.0, cycles))
     });
-    let mut spectrum: Vec<(f64, f64)> = bins.collect();
-    transform(&mut spectrum);
-    spectrum.into_iter().map(|(re, _)| re / PROBE_LEN as f64).collect()
-}
-
-/// Radix-2 transform in f64, for planning only.
-fn transform(values: &mut [(f64, f64)]) {
-    let len = values.len();
-    if len == 1 {
-        return;
-    }
-    let (mut even, mut odd): (Vec<_>, Vec<_>) = values.chunks_exact(2).map(|pair| (pair[0], pair[1])).unzip();
-    transform(&mut even);
-    transform(&mut odd);
-    for (k, (e, o)) in even.into_iter().zip(odd).enumerate() {
-        let (sin, cos) = (-std::f64::consts::TAU * k as f64 / len as f64).sin_cos();
-        let turned = (o.0 * cos - o.1 * sin, o.0 * sin + o.1 * cos);
-        values[k] = (e.0 + turned.0, e.1 + turned.1);
-        values[k + len / 2] = (e.0 - turned.0, e.1 - turned.1);
-    }
+    let mut spectrum: Vec<Complex<f64>> = bins.collect();
+    FftPlannerScalar::new().plan_fft_inverse(PROBE_LEN).process(&mut spectrum);
+    spectrum.into_iter().map(|value| value.re / PROBE_LEN as f64).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::filter::{FilterMode, Wavenumber};
+    use crate::stage::filter::{FilterMode, GOLDEN_RATIO, Wavenumber};
+
+    const LENGTHS: [usize; 7] = [64, 128, 256, 512, 1024, 2048, 4096];
 
     #[test]
     fn default_filter_needs_less_than_the_shortest_frame() {
         for wavenumber in [Wavenumber::Cycles, Wavenumber::Nyquist, Wavenumber::Radians] {
             let filter = PhiResolvent { wavenumber, ..PhiResolvent::default() };
-            for len in [64, 128, 256, 512, 1024, 2048, 4096] {
+            for len in LENGTHS {
                 let layout =
                     WindowLayout::new(&filter, FrameShape::real(len)).expect("every length should have a layout");
                 assert_eq!(layout.hop * layout.windows_per_frame, len, "hops make up the frame of {len}");
                 assert!(layout.window_len <= LONGEST_FRAME, "a window of {} fits", layout.window_len);
+            }
+        }
+    }
+
+    #[test]
+    fn the_damped_gradient_has_a_layout_from_its_length_on() {
+        for wavenumber in [Wavenumber::Cycles, Wavenumber::Nyquist, Wavenumber::Radians] {
+            for phi in [1e-12, 1e-6, 1e-3, 0.1, GOLDEN_RATIO, 10.0, 100.0, 1000.0] {
+                let filter =
+                    PhiResolvent { phi, wavenumber, output: FilterOutput::DampedGradient, ..PhiResolvent::default() };
+                for len in LENGTHS.into_iter().filter(|len| *len >= LENGTH_FOR_GRADIENT) {
+                    let layout = WindowLayout::new(&filter, FrameShape::real(len));
+                    assert!(layout.is_ok(), "phi {phi}, {wavenumber:?}, frames of {len}: {layout:?}");
+                }
             }
         }
     }

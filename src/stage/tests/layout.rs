@@ -5,10 +5,11 @@ use std::mem::offset_of;
 use super::{FrameShape, filter_of};
 use crate::graph::gather_kernel;
 use crate::graph::limits::inspect::{Members, constant, members};
-use crate::recording::{Kernel, NO_SLOT, Unit};
+use crate::recording::{Kernel, NO_SLOT, Operand, Unit};
 use crate::stage::denoise::kernel::{self, Extent};
 use crate::stage::denoise::network::HopStep;
 use crate::stage::filter::{FilterMode, FilterParams, Measure, ONE_WINDOW_WGSL, TWO_WINDOWS_WGSL};
+use crate::stage::fourier::Fourier;
 use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
 
 fn parse(wgsl: &str) -> naga::Module {
@@ -41,12 +42,22 @@ fn structs_have_one_field_list_in_both_languages() {
     assert_eq!(members(&gate, "GateParams"), params);
     let unit: Members = rust_members!(Unit { slot, previous, next, frame });
     let (alone, paired) = (parse(ONE_WINDOW_WGSL), parse(TWO_WINDOWS_WGSL));
-    for module in [&gate, &alone, &paired, &parse(&gather_kernel(FrameShape::real(64)).wgsl)] {
+    let [one_frame, two_frames] = [2048, 64].map(|len| parse(&fourier_of(len).wgsl));
+    let gather = parse(&gather_kernel(FrameShape::real(64)).wgsl);
+    for module in [&gate, &alone, &paired, &one_frame, &two_frames, &gather] {
         assert_eq!(members(module, "Unit"), unit);
     }
     let params: Members = rust_members!(FilterParams { count, windows_per_frame, frame_len, hop, margin });
     assert_eq!(members(&alone, "FilterParams"), params);
     assert_eq!(members(&paired, "FilterParams"), params);
+    // All that it is told is the number of frames, which each run writes.
+    let count_only: Members = (vec![("count".to_owned(), 0)], 4);
+    assert_eq!(members(&one_frame, "FourierParams"), count_only);
+    assert_eq!(members(&two_frames, "FourierParams"), count_only);
+}
+
+fn fourier_of(len: usize) -> Kernel {
+    Fourier::Inverse.kernel(FrameShape::complex(len), Operand::Input(0))
 }
 
 #[test]
@@ -157,6 +168,7 @@ fn parameters_that_are_written_as_words_are_in_the_structs_order() {
         assert_eq!(uniform(&kernel), bytemuck::cast_slice::<_, u32>(&[params]), "{shape}");
     }
     let gather = gather_kernel(FrameShape::complex(256));
+    assert_eq!(uniform(&fourier_of(64)), [0], "the count alone");
     let (fields, span) = members(&parse(&gather.wgsl), "GatherParams");
     assert_eq!(fields, [("count".to_owned(), 0), ("frame_len".to_owned(), 4)]);
     assert_eq!((uniform(&gather), span), (vec![0, 512], 8), "floats, not samples");
@@ -204,7 +216,8 @@ fn bindings(wgsl: &str) -> Vec<(String, char)> {
 #[test]
 fn bindings_are_params_units_operands_tables_results() {
     let (_, filter) = filter_of(FrameShape::real(64), FilterMode::Block, Measure::Coherence).expect("it has a layout");
-    for (kernel, operands, results) in [(filter, 1, 2), (gather_kernel(FrameShape::real(64)), 1, 1)] {
+    let kernels = [(filter, 1, 2), (gather_kernel(FrameShape::real(64)), 1, 1), (fourier_of(64), 1, 1)];
+    for (kernel, operands, results) in kernels.into_iter().chain([(fourier_of(2048), 1, 1)]) {
         let bindings = bindings(&kernel.wgsl);
         let read = usize::from(kernel.reads_units) + operands + kernel.tables.len();
         let kinds: String = bindings.iter().map(|(_, kind)| *kind).collect();

@@ -1,6 +1,6 @@
 //! Every kernel for every shape stays within what every adapter has, and within lavapipe's loop budget.
 
-use super::{Entry, Layer, filters, layer_entries, layers, others, transforms};
+use super::{Entry, Layer, filters, first_of_each_text, layer_entries, layers, others, transforms};
 use crate::graph::limits::Needs;
 use crate::stage::denoise::kernel;
 use crate::stage::denoise::program::Work;
@@ -87,7 +87,22 @@ fn the_loops_are_those_that_are_counted_here() {
         ("store_powers", 1),
         ("phi_resolvent", 3),
     ]);
-    assert_eq!(loops(&filters()[0].wgsl), filter);
+    let fourier = named(&[
+        ("forward_pass_8", 1),
+        ("inverse_pass_8", 1),
+        ("innermost_pass_4", 1),
+        ("innermost_pass_2", 1),
+        ("forward_axis", 1),
+        ("inverse_axis", 1),
+        ("fourier", 1),
+    ]);
+    for (entries, counted) in [(filters(), filter), (transforms(), fourier)] {
+        let entries = first_of_each_text(entries);
+        assert_eq!(entries.len(), 2, "of one window and of two");
+        for entry in entries {
+            assert_eq!(loops(&entry.wgsl), counted, "{}", entry.name);
+        }
+    }
     let [gate, _, gather, delay] = &others()[..] else { panic!("there are four others") };
     assert_eq!(loops(&gate.wgsl), named(&[("max_abs_gate", 2), ("compact_live", 6)]));
     assert_eq!(loops(&gather.wgsl), named(&[("gather_frames", 1)]));
@@ -110,10 +125,19 @@ fn filter_iterations(entry: &Entry) -> u64 {
     (1 + split) * half + split * 8 + measure * workgroup
 }
 
+/// The same of the transform: one way, then each invocation puts its values in order.
+fn fourier_iterations(entry: &Entry) -> u64 {
+    let [workgroup, tile, len] = ["WORKGROUP_SIZE", "TILE_LEN", "LEN_LOG2"].map(|name| entry.constant(name));
+    let shared = |items: u64| items.div_ceil(workgroup);
+    let innermost = [0, shared(tile / 2), shared(tile / 4)][(len % 3) as usize];
+    len / 3 * (1 + shared(tile / 8)) + innermost + shared(tile)
+}
+
 #[test]
 fn loops_stay_within_the_budget() {
-    for entry in filters() {
-        let iterations = filter_iterations(&entry);
+    let filters = filters().into_iter().map(|entry| (filter_iterations(&entry), entry));
+    let transforms = transforms().into_iter().map(|entry| (fourier_iterations(&entry), entry));
+    for (iterations, entry) in filters.chain(transforms) {
         assert!((10..MOST_ITERATIONS).contains(&iterations), "{}: {iterations} iterations", entry.name);
     }
     // Quads of the longest frame over 64 invocations, then a tree.
@@ -122,7 +146,7 @@ fn loops_stay_within_the_budget() {
     let compact = 3 * MOST_GATED_FRAMES.div_ceil(256) + 2 * 8 + MOST_STEPS.div_ceil(256);
     let gather = 8192_u64.div_ceil(64);
     // Bins and sums over 64 invocations, a walk over the bins for each point of the widest grid, then Newton's method.
-    let delay = 2 * 1024 / 64 + 2 * 64 + 2 * (2 * 256 + 2) / 64 * (1 + 1024) + 6 * (1 + 1024 / 64 + 64);
+    let delay = 2 * 1024 / 64 + 2 * 64 + (2 * (2 * 256 + 2_u64)).div_ceil(64) * (1 + 1024) + 6 * (1 + 1024 / 64 + 64);
     let others = [max_abs, compact, gather, delay];
     for (name, iterations) in
         ["max_abs_gate", "compact_live", "gather_frames", "estimate_delay"].into_iter().zip(others)
@@ -134,8 +158,8 @@ fn loops_stay_within_the_budget() {
 #[test]
 fn the_loops_of_the_layers_are_those_that_are_counted_here() {
     let expected: [(&str, &[(&str, usize)]); 12] = [
-        ("dense", &[("dense", 3)]),
-        ("dense_int8", &[("dense_int8", 3)]),
+        ("dense", &[("make_tile", 3)]),
+        ("dense_int8", &[("make_tile", 3)]),
         ("frame_windows", &[]),
         ("gru", RECURRENT_LOOPS),
         ("keep_ends", &[("with_windows", 1), ("keep_ends", 4)]),

@@ -13,7 +13,7 @@ mod functions;
 /// Other shading languages, and a second opinion on barriers.
 mod translation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::frame::{Domain, FrameShape};
 use crate::graph::gather_kernel;
@@ -59,6 +59,12 @@ impl Entry {
         let entry = module.entry_points.iter().position(|entry| entry.name == self.entry);
         (module, info, entry.expect("the entry point should be there"))
     }
+}
+
+/// The first of those with the same text, whose constants differ.
+fn first_of_each_text(entries: impl IntoIterator<Item = Entry>) -> Vec<Entry> {
+    let mut seen = BTreeSet::new();
+    entries.into_iter().filter(|entry| seen.insert(entry.wgsl.clone())).collect()
 }
 
 /// Every shape that the stages work on.

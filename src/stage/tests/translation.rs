@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::{Entry, filters, layer_entries, layers, others, transforms};
+use super::{filters, first_of_each_text, layer_entries, layers, others, transforms};
 use naga::back::{hlsl, msl, spv};
 
 #[test]
@@ -53,8 +53,9 @@ fn tint(folder: &Path, name: &str, wgsl: &str) -> Option<Output> {
 fn tint_finds_all_barriers_in_uniform_control_flow() {
     let folder = tempfile::tempdir().expect("a temporary folder should be possible");
     let layers = layer_entries().into_iter().map(|layer| layer.entry);
-    let sources: Vec<Entry> = filters().into_iter().take(1).chain(transforms()).chain(others()).chain(layers).collect();
-    for entry in sources {
+    let tiles = first_of_each_text(filters().into_iter().chain(transforms()));
+    assert_eq!(tiles.len(), 4, "filter and transform, of one window and of two");
+    for entry in tiles.into_iter().chain(others()).chain(layers) {
         let Some(output) = tint(folder.path(), &entry.entry, &entry.wgsl) else {
             eprintln!("SKIPPED: `tint` is not installed, so nothing checks the uniformity of barriers");
             return;

@@ -16,7 +16,7 @@ use crate::stage::denoise::model::Model;
 use crate::{FilterMode, HostBuffer, Layout, Precision};
 
 /// Frames of a hundred that are quiet.
-pub(super) const SPARSE: [u64; 4] = [0, 50, 90, 99];
+pub(super) const SPARSE: [u32; 4] = [0, 50, 90, 99];
 /// Channels that are denoised at once, and hops of each in a push.
 const BATCHES: [(usize, usize); 5] = [(1, 1), (1, 64), (16, 1), (64, 1), (256, 1)];
 
@@ -170,7 +170,7 @@ pub(super) fn ingest(bench: &mut Bench) -> Result<()> {
     let engine = cpu(bench.cores)?;
     let plan = engine.compile(&pipeline_graph(FilterMode::Seamless))?;
     for sparse in [99, 50] {
-        let samples = Arc::new(ingest::signal(sparse, 256));
+        let samples = Arc::new(signal(256, sparse));
         let pool = limits::pool(1)?;
         let (engine, plan, of_stream) = (&engine, &plan, Arc::clone(&samples));
         let own = Member::own_turn(format!("ingest.sparse{sparse}"), "frames/s", move |_| {

@@ -4,7 +4,8 @@ use anyhow::Result;
 
 use super::Bench;
 use super::turns::Member;
-use super::work::{FRAME_LEN, Work, cpu, filter_graph, signal, signal_of};
+use super::work::{FRAME_LEN, Work, cpu, filter_graph, signal};
+use crate::cli::bench::signal::gated_noise;
 use crate::{FilterMode, Layout};
 
 /// Frames of a batch, by four from one to 65,536.
@@ -34,7 +35,7 @@ pub(super) fn curves(bench: &mut Bench) -> Result<()> {
     let one = cpu(1)?;
     for len in LENGTHS {
         let frames = (128 * FRAME_LEN / len).max(1);
-        let samples = signal_of(frames, len, 0);
+        let samples = gated_noise(frames, len, 0);
         let mut work = Work::new(&one, &filter_graph(len, FilterMode::Block), Layout::Dense)?;
         let member =
             Member::own(format!("curve.length.{len}"), "samples/s", (frames * len) as f64, move || work.run(&samples));

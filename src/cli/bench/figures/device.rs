@@ -56,7 +56,7 @@ fn filters(bench: &mut Bench, engine: &Engine, gpu: &Gpu, amount: &Amount) -> Re
         let mut inside = Work::new(engine, &pipeline_graph(FilterMode::Block), Layout::Packed)?;
         let name = amount.name;
         // The gate looks on the host: only what is live goes there, is read, written, and comes back.
-        let live_bytes = FRAME_BYTES * (1.0 - sparse as f64 / 100.0);
+        let live_bytes = FRAME_BYTES * (1.0 - f64::from(sparse) / 100.0);
         bench.group(vec![
             Member::limit(copy.clone(), "bytes/s", 2.0 * bytes * f64::from(COPIES), || gpu.copy()),
             Member::limit(upload.clone(), "bytes/s", bytes, || gpu.upload(&data)),

@@ -7,7 +7,7 @@ use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, Parall
 
 use super::turns::Member;
 use crate::HostBuffer;
-use crate::simd::{Kernel, Simd, SimdLevel, Vector as _};
+use crate::simd::{Simd, SimdLevel, Vector as _, Work};
 
 /// Bytes of a float.
 const FLOAT: f64 = 4.0;
@@ -80,7 +80,7 @@ struct Read<'a> {
     samples: &'a [f32],
 }
 
-impl Kernel for Read<'_> {
+impl Work for Read<'_> {
     type Output = f32;
 
     #[inline(always)]
@@ -112,7 +112,7 @@ const ROUNDS: usize = 100_000;
 
 struct MultiplyAdd;
 
-impl Kernel for MultiplyAdd {
+impl Work for MultiplyAdd {
     type Output = f32;
 
     #[inline(always)]

@@ -37,7 +37,7 @@ use crate::cli::{Misuse, print};
 use crate::stage::denoise::model::Model;
 use crate::{DeviceChoice, DeviceInfo, DeviceKind, Devices, Engine, EngineOptions};
 
-/// What it says when it is asked for more.
+/// The long help.
 pub(super) const DETAILS: &str = "\
 Members of a group take turns, round after round; a figure is the median of its rounds, a ratio the median of the ratios
 within a round. On a machine that others use, ratios hold where rates do not.
@@ -73,7 +73,7 @@ pub(crate) struct FigureArguments {
     #[command(flatten)]
     place: Place,
 
-    /// Few rounds.
+    /// 5 rounds instead of 21, for a first look.
     #[arg(long)]
     quick: bool,
 
@@ -119,7 +119,7 @@ impl Kind {
             bail!(Misuse("--picture: there is no curve in this part; `auricle bench all` has them".to_owned()));
         }
         let has_device = matches!(self, Self::All | Self::Start);
-        if !has_device && !matches!(arguments.place.device, DeviceChoice::Auto | DeviceChoice::Cpu) {
+        if !has_device && !matches!(arguments.place.device.choice, DeviceChoice::Auto | DeviceChoice::Cpu) {
             bail!(Misuse(
                 "--device: this part is measured on the CPU; `auricle bench all --device ...` measures adapters"
                     .to_owned()
@@ -185,10 +185,10 @@ pub(super) fn bench(kind: Kind, arguments: &FigureArguments) -> Result<()> {
     if let (Some(before), Some(path)) = (before, &arguments.compare) {
         print(&format!("\n{}", document.compared(&before, path)?))?;
     }
-    match failed.first() {
-        Some(name) => bail!("measuring {name} failed; the figures of the rest are there"),
-        None => Ok(()),
+    if failed.is_empty() {
+        return Ok(());
     }
+    bail!("measuring {} failed; the figures of the rest are there", failed.join(", "))
 }
 
 /// Prints the README's table of a result file, and draws its picture.
@@ -206,6 +206,7 @@ impl Bench {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,
         };
+        let choice = &arguments.place.device.choice;
         let rounds = arguments.rounds.unwrap_or(if arguments.quick { 5 } else { 21 });
         let dtln = match &arguments.dtln {
             None => None,
@@ -220,7 +221,7 @@ impl Bench {
             cores,
             effort: Effort { rounds: rounds as usize, turn_s: 0.02 },
             outside: Outside::start(&arguments.peer, cores)?,
-            adapter: if matches!(kind, Kind::All | Kind::Start) { adapter_of(&arguments.place.device)? } else { None },
+            adapter: if matches!(kind, Kind::All | Kind::Start) { adapter_of(choice)? } else { None },
             dtln,
             quick: arguments.quick,
             progress,

@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Bench;
 use super::turns::{Member, median};
+use crate::format::{Container, SampleFormat, SignalSpec, Template};
+use crate::stage::sink::{Sink, SinkOptions};
 use crate::{DeviceKind, Devices};
 
 /// Runs of a turn, of which the median counts.
@@ -16,7 +18,7 @@ const RUNS: usize = 3;
 pub(super) fn start(bench: &mut Bench) -> Result<()> {
     let folder = tempfile::tempdir().context("making a folder for a recording")?;
     let input = folder.path().join("second.wav");
-    std::fs::write(&input, wav())?;
+    write_second(&input)?;
     let software = Devices::find(1)?.list().into_iter().find(|device| device.kind == DeviceKind::SoftwareGpu);
     let mut group = vec![member("start.cpu", "cpu", &input)];
     if let Some(software) = &software {
@@ -50,16 +52,11 @@ fn run(device: &str, input: &Path) -> Result<f64> {
 }
 
 /// A second at 16 kHz, 16 bits, one channel.
-fn wav() -> Vec<u8> {
-    let samples = 16_000_u32;
-    let mut bytes = b"RIFF".to_vec();
-    bytes.extend((36 + 2 * samples).to_le_bytes());
-    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    bytes.extend(16_000_u32.to_le_bytes());
-    bytes.extend(32_000_u32.to_le_bytes());
-    bytes.extend(b"\x02\0\x10\0data");
-    bytes.extend((2 * samples).to_le_bytes());
-    #[expect(clippy::cast_possible_truncation, reason = "rounded on purpose")]
-    bytes.extend((0..samples).flat_map(|n| ((8000.0 * (f64::from(n) * 0.2).sin()) as i16).to_le_bytes()));
-    bytes
+fn write_second(path: &Path) -> Result<()> {
+    let (container, format) = (Container::Wav, SampleFormat::S16);
+    let spec = SignalSpec { container, format, sample_rate_hz: Some(16e3), channels: 1 };
+    let mut sink = Sink::create(path, &Template::new(spec), &SinkOptions::default())?;
+    let samples: Vec<f32> = (0..16_000_u16).map(|n| 0.25 * (0.2 * f32::from(n)).sin()).collect();
+    sink.write(&samples)?;
+    Ok(sink.finish()?)
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cli::bench::signal::gated_noise;
+use crate::random::Random;
 use crate::stage::denoise::model::{
     Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Tensor, Window,
 };
@@ -25,27 +27,9 @@ pub(super) const HOT_FRAMES: usize = 128;
 /// the response.
 pub(super) const FILTER_FLOPS: f64 = 2.0 * 2.5 * FRAME_LEN as f64 * 10.0 + FRAME_LEN as f64;
 
-/// Frames of noise at full scale and frames of noise under the gate's threshold, spread at random but always the same.
-pub(super) fn signal(frames: usize, quiet_percent: u64) -> HostBuffer {
-    signal_of(frames, FRAME_LEN, quiet_percent)
-}
-
-pub(super) fn signal_of(frames: usize, frame_len: usize, quiet_percent: u64) -> HostBuffer {
-    let mut samples = HostBuffer::zeroed(frames * frame_len);
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let noise: Vec<f32> = (0..64 * frame_len).map(|_| (random() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0).collect();
-    for frame in samples.chunks_exact_mut(frame_len) {
-        let level = if random() % 100 < quiet_percent { 1e-5 } else { 1.0 };
-        let from = (random() % 63) as usize * frame_len;
-        frame.iter_mut().zip(&noise[from..]).for_each(|(sample, noise)| *sample = level * noise);
-    }
-    samples
+/// Frames of noise, so many of a hundred of them quiet.
+pub(super) fn signal(frames: usize, quiet_percent: u32) -> HostBuffer {
+    gated_noise(frames, FRAME_LEN, quiet_percent)
 }
 
 pub(super) fn engine(device: DeviceChoice, threads: usize) -> Result<Engine> {
@@ -178,16 +162,12 @@ pub(super) fn dtln_shape() -> Result<Arc<Model>> {
         mask_floor_db: None,
         parts,
     };
-    let mut seed = 1_u32;
-    let mut random = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        0.2 * ((seed >> 8) as f32 / (1 << 24) as f32 - 0.5)
-    };
+    let mut random = Random::new(1, 0);
     let tensors: BTreeMap<String, Tensor> = description
         .expected_tensors()
         .into_iter()
         .map(|(name, shape)| {
-            let values = (0..shape.iter().product()).map(|_| random()).collect();
+            let values = (0..shape.iter().product()).map(|_| 0.2 * (random.unit() - 0.5)).collect();
             (name, Tensor { shape, values })
         })
         .collect();

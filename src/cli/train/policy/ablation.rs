@@ -13,13 +13,13 @@ use crate::locate::trial::{Method, Trial};
 use crate::locate::{DelayEstimator, DelayOptions, Policy};
 
 const SEEDS: u64 = 5;
-/// Steps at the end that say where plain training gets to, as a part of all.
+/// Plain training ends where the mean of its last quarter of steps is: one in so many.
 const LAST: usize = 4;
 /// Pairs of each scene that a trained policy is judged on, at this ratio; training has never seen them.
 const HELD_OUT: usize = 400;
 const HELD_OUT_SEED: u64 = 7_000_003;
 const HELD_OUT_SNR_DB: f64 = 10.0;
-/// How many steps are looked at together for when training gets somewhere.
+/// Steps averaged before they are held against that.
 const SMOOTHED: usize = 25;
 
 struct Outcome {

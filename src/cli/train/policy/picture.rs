@@ -12,7 +12,7 @@ use crate::picture::{PictureLabels, Spectrogram, draw};
 use crate::random::Random;
 use crate::{CustomKernel, Domain, Engine, Fourier, FrameShape, Graph, Taper};
 
-/// Steps whose mean is a point of the curve, as a part of all.
+/// Points of the curve, at most.
 const POINTS: usize = 200;
 /// Frames in the picture of a signal.
 const FRAMES: usize = 96;

@@ -4,19 +4,19 @@ use wgpu::BufferUsages as Usage;
 
 use super::super::Shared;
 use super::super::memory::{Allocator, Reservation};
+use super::super::plan::IN_FLIGHT;
 use super::{Buffers, GpuNetwork};
 use crate::error::Result;
 use crate::stage::denoise::kernel::Extent;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::program::{Place, Program};
 
-/// Submissions in flight: while one computes, the next is filled.
-pub(super) const IN_FLIGHT: usize = 2;
 /// From one uniform to the next; the alignment that every adapter takes.
 pub(super) const PARAMS_BYTES: u64 = 256;
 
-pub(super) fn words(count: usize) -> u64 {
-    (count * size_of::<u32>()) as u64
+/// Bytes of so many words.
+pub(super) fn bytes_of(words: usize) -> u64 {
+    (words * size_of::<u32>()) as u64
 }
 
 /// What is kept of some channels. A new one is all silence: wgpu gives zeroed memory.
@@ -36,7 +36,7 @@ impl Bank {
                 let all = factors.repeat(channels);
                 allocator.filled("denoise.scales", bytemuck::cast_slice(&all), usage)
             }
-            _ => allocator.buffer(&format!("denoise.{place:?}"), words(len * channels), usage),
+            _ => allocator.buffer(&format!("denoise.{place:?}"), bytes_of(len * channels), usage),
         };
         let (buffers, reservation) = shared.allocate("allocating the state of a denoiser", |allocator| {
             program.per_channel.iter().map(|(place, len)| (*place, make(allocator, place, *len))).collect()
@@ -53,13 +53,13 @@ pub(super) struct SavedBank {
 }
 
 /// Bytes that are read back at once: a sleep is for want of room, and must not need much.
-const READ_AT_ONCE: usize = 8 << 20;
+pub(super) const READ_AT_ONCE: usize = 8 << 20;
 
 impl Bank {
     fn copy(&self, channels: usize, network: &GpuNetwork) -> Result<SavedBank> {
         let mut saved = Vec::new();
         for (place, len) in &network.program.per_channel {
-            let bytes = words(len * channels);
+            let bytes = bytes_of(len * channels);
             let Some(buffer) = self.buffers.get(place).filter(|_| bytes > 0) else { continue };
             for from in (0..bytes).step_by(READ_AT_ONCE) {
                 let part = (bytes - from).min(READ_AT_ONCE as u64);
@@ -125,8 +125,8 @@ pub(super) struct ControlLayout {
 impl ControlLayout {
     pub(super) fn new(operations: usize, rows: usize) -> Self {
         let params_bytes = operations as u64 * PARAMS_BYTES;
-        let steps_at = params_bytes + words(rows).next_multiple_of(PARAMS_BYTES);
-        Self { params_bytes, steps_at, bytes: steps_at + words(2 * rows) }
+        let steps_at = params_bytes + bytes_of(rows).next_multiple_of(PARAMS_BYTES);
+        Self { params_bytes, steps_at, bytes: steps_at + bytes_of(2 * rows) }
     }
 }
 
@@ -169,13 +169,13 @@ impl GpuNetwork {
             self.banks = banks.collect::<Result<Vec<_>>>()?;
             self.asleep.clear();
         }
-        self.grow(self.rows_before)?;
+        self.make_room_for(self.rows_before)?;
         self.rows_before = 0;
         Ok(())
     }
 
     /// Makes room for that many rows, and warms up the pipelines that pieces of up to that size take.
-    pub(super) fn grow(&mut self, rows: usize) -> Result<()> {
+    pub(super) fn make_room_for(&mut self, rows: usize) -> Result<()> {
         if rows <= self.rows.capacity {
             return Ok(());
         }
@@ -204,13 +204,13 @@ impl GpuNetwork {
             _ => Usage::STORAGE,
         };
         let make = |place: &Place, len: usize| {
-            allocator.buffer(&format!("denoise.{place:?}"), words(len * capacity), usage(place))
+            allocator.buffer(&format!("denoise.{place:?}"), bytes_of(len * capacity), usage(place))
         };
         let mut buffers: Buffers =
             self.program.per_row.iter().map(|(place, len)| (*place, make(place, *len))).collect();
         buffers.insert(Place::Nothing, allocator.buffer("denoise.nothing", 16, Usage::STORAGE));
         let control = ControlLayout::new(self.program.operations.len(), capacity);
-        let sample_bytes = words(self.program.hop * capacity);
+        let sample_bytes = bytes_of(self.program.hop * capacity);
         let staging = (0..IN_FLIGHT).map(|_| Staging {
             control: allocator.buffer("denoise.control.staging", control.bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
             samples: allocator.buffer("denoise.samples.staging", sample_bytes, Usage::MAP_WRITE | Usage::COPY_SRC),
@@ -254,7 +254,8 @@ impl GpuNetwork {
         for (operation, variant) in &used {
             self.pipeline(*operation, *variant)?;
         }
-        let mut encoder = self.encoder();
+        let faults_before = self.shared.faults.count();
+        let mut encoder = self.shared.encoder("denoise");
         if let Some(params) = &self.rows.params {
             encoder.clear_buffer(params, 0, None);
         }
@@ -272,7 +273,7 @@ impl GpuNetwork {
             }
         }
         let submission = self.shared.queue.submit([encoder.finish()]);
-        self.shared.wait(&submission, "the first run of a denoiser's kernels")?;
+        self.shared.wait(&submission, faults_before, "the first run of a denoiser's kernels")?;
         if self.built() > before {
             self.shared.pipelines.store();
         }
@@ -303,10 +304,6 @@ impl GpuNetwork {
             used.extend(variants.into_iter().map(|variant| (index, variant)));
         }
         used
-    }
-
-    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
-        self.shared.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("denoise") })
     }
 }
 

@@ -48,7 +48,7 @@ const MOST_ROWS: usize = 16_384;
 const MOST_ROWS_IN_SOFTWARE: usize = 2048;
 /// Rows that there is memory for from the start.
 const FIRST_ROWS: usize = 64;
-/// Bytes of a binding that every adapter can bind; larger ones are used where they can be had, up to the second.
+/// Bytes of the largest binding that is used, however much more an adapter offers.
 const LARGEST_BINDING_BYTES: u64 = 1 << 30;
 
 /// How far a network goes, for tests to set it lower.
@@ -117,7 +117,7 @@ impl GpuNetwork {
         bounds: Bounds,
     ) -> Result<Self> {
         if channels == 0 || u32::try_from(channels).is_err() {
-            return Err(Error::setting("the number of channels", channels, "there must be at least one"));
+            return Err(Error::setting("the number of channels", channels, format!("1 to {} are allowed", u32::MAX)));
         }
         let program = Program::new(model, options)?;
         let tables = shared.tables.get(&shared, model, options.precision, &program)?;
@@ -154,7 +154,7 @@ impl GpuNetwork {
             rows,
             broken,
         };
-        network.grow(channels.clamp(FIRST_ROWS.min(most_rows), most_rows))?;
+        network.make_room_for(channels.clamp(FIRST_ROWS.min(most_rows), most_rows))?;
         Ok(network)
     }
 
@@ -204,7 +204,7 @@ fn build(shared: &Shared, operation: &Operation, variant: usize) -> Result<Pipel
 impl Network for GpuNetwork {
     /// Two pieces are in flight, so more than one has to be there.
     fn call_rows(&self) -> usize {
-        4 * MOST_ROWS
+        4 * self.bounds.most_rows
     }
 
     fn advance(&mut self, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
@@ -212,7 +212,7 @@ impl Network for GpuNetwork {
         self.check(call, output)?;
         // Nothing is in disorder when there is no room.
         let pieces = self.pieces(call);
-        self.grow(pieces.iter().map(Piece::rows).max().unwrap_or(0))?;
+        self.make_room_for(pieces.iter().map(Piece::rows).max().unwrap_or(0))?;
         let run = self.run(call, pieces, output);
         self.broken = run.is_err();
         run

@@ -12,11 +12,12 @@ use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkSt
 
 #[derive(Debug)]
 pub(in crate::device::gpu) struct ResidentNetwork {
-    place: Arc<Place>,
+    sleepy: Arc<SleepyNetwork>,
+    call_rows: usize,
 }
 
 #[derive(Debug)]
-struct Place {
+struct SleepyNetwork {
     memory: Arc<Memory>,
     /// Locked while in use.
     network: Mutex<GpuNetwork>,
@@ -32,24 +33,25 @@ impl ResidentNetwork {
         bounds: Bounds,
     ) -> Result<Self> {
         let memory = Arc::clone(&shared.memory);
-        let network = Mutex::new(GpuNetwork::open(shared, model, channels, options, bounds)?);
+        let network = GpuNetwork::open(shared, model, channels, options, bounds)?;
+        let call_rows = network.call_rows();
         let last_used = AtomicU64::new(memory.turn());
-        let place = Arc::new(Place { memory, network, last_used });
-        let resident: Weak<Place> = Arc::downgrade(&place);
-        place.memory.add(resident);
-        Ok(Self { place })
+        let sleepy = Arc::new(SleepyNetwork { memory, network: Mutex::new(network), last_used });
+        let resident: Weak<SleepyNetwork> = Arc::downgrade(&sleepy);
+        sleepy.memory.add(resident);
+        Ok(Self { sleepy, call_rows })
     }
 
     /// The network, awake.
     fn network(&self) -> Result<MutexGuard<'_, GpuNetwork>> {
-        self.place.last_used.store(self.place.memory.turn(), Ordering::Relaxed);
-        let mut network = self.place.network.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleepy.last_used.store(self.sleepy.memory.turn(), Ordering::Relaxed);
+        let mut network = self.sleepy.network.lock().unwrap_or_else(PoisonError::into_inner);
         network.wake()?;
         Ok(network)
     }
 }
 
-impl Resident for Place {
+impl Resident for SleepyNetwork {
     fn last_used(&self) -> u64 {
         self.last_used.load(Ordering::Relaxed)
     }
@@ -64,8 +66,10 @@ impl Resident for Place {
     }
 
     fn wake(&self) -> Result<()> {
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        if network.shared.is_lost() { Ok(()) } else { network.wake() }
+        // Whoever uses it has woken it. What is lost or broken is nobody's any more.
+        self.network.try_lock().map_or(Ok(()), |mut network| {
+            if network.broken || network.shared.is_lost() { Ok(()) } else { network.wake() }
+        })
     }
 
     fn leave_lost(&self) {
@@ -83,7 +87,7 @@ impl Network for ResidentNetwork {
     }
 
     fn call_rows(&self) -> usize {
-        self.place.network.lock().unwrap_or_else(PoisonError::into_inner).call_rows()
+        self.call_rows
     }
 
     fn wake(&mut self) -> Result<()> {
@@ -104,5 +108,31 @@ impl Network for ResidentNetwork {
 
     fn set_scale(&mut self, channel: u32, layer: usize, scale: &[f32]) -> Result<()> {
         self.network()?.set_scale(channel, layer, scale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device as _;
+    use crate::device::adapter::all_for_tests;
+    use crate::stage::denoise::network::Precision;
+    use crate::stage::denoise::tests::denoise_models::small_models;
+
+    #[test]
+    fn waking_everything_waits_for_nobody_and_leaves_what_is_broken() {
+        for device in all_for_tests() {
+            let model = Arc::new(small_models().swap_remove(0));
+            let options = NetworkOptions { precision: Precision::F32, mask_floor: 0.0 };
+            let bounds = Bounds::of(&device.shared.device, device.info.kind);
+            let shared = Arc::clone(&device.shared);
+            let network = ResidentNetwork::open(shared, &model, 1, options, bounds).expect("it should open");
+            let mut in_use = network.network().expect("it is awake");
+            device.wake().expect("what is in use is awake");
+            in_use.broken = true;
+            drop(in_use);
+            device.wake().expect("nobody uses a broken one again");
+            network.network().expect_err("whoever does is told");
+        }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::super::plan::WIDEST_DISPATCH;
+use super::super::plan::{IN_FLIGHT, dispatch};
 use super::GpuNetwork;
-use super::memory::{ControlLayout, IN_FLIGHT, PARAMS_BYTES};
+use super::memory::{ControlLayout, PARAMS_BYTES, bytes_of};
 use super::pieces::{Piece, cut};
 use crate::error::{Error, Result};
 use crate::stage::denoise::network::{Advance, HopStep};
@@ -14,10 +14,6 @@ struct Flight {
     piece: Piece,
     staging: usize,
     submission: wgpu::SubmissionIndex,
-}
-
-fn bytes_of(len: usize) -> u64 {
-    (len * size_of::<f32>()) as u64
 }
 
 impl GpuNetwork {
@@ -52,17 +48,18 @@ impl GpuNetwork {
 
     /// Runs them; there is memory for the largest one.
     pub(super) fn run(&mut self, call: &Advance<'_>, pieces: Vec<Piece>, output: &mut [f32]) -> Result<()> {
+        let faults_before = self.shared.faults.count();
         let mut flights: VecDeque<Flight> = VecDeque::new();
         for (turn, piece) in pieces.into_iter().enumerate() {
             if flights.len() == IN_FLIGHT
                 && let Some(flight) = flights.pop_front()
             {
-                self.land(&flight, call, output)?;
+                self.land(&flight, call, faults_before, output)?;
             }
             flights.push_back(self.submit(call, piece, turn % IN_FLIGHT)?);
         }
         for flight in flights {
-            self.land(&flight, call, output)?;
+            self.land(&flight, call, faults_before, output)?;
         }
         Ok(())
     }
@@ -74,7 +71,7 @@ impl GpuNetwork {
         for (operation, (variant, _)) in chosen.iter().enumerate() {
             self.pipeline(operation, *variant)?;
         }
-        let mut encoder = self.encoder();
+        let mut encoder = self.shared.encoder("denoise");
         self.stage_control(&mut encoder, call, &piece, staging)?;
         self.stage_samples(&mut encoder, call, &piece, staging)?;
         {
@@ -83,8 +80,7 @@ impl GpuNetwork {
                 let Some(pipeline) = &self.pipelines[operation][variant] else { continue };
                 pass.set_pipeline(&pipeline.pipeline);
                 pass.set_bind_group(0, &self.rows.bind_groups[piece.bank][operation], &[]);
-                let workgroups = u32::try_from(workgroups).unwrap_or(u32::MAX);
-                pass.dispatch_workgroups(workgroups.min(WIDEST_DISPATCH), workgroups.div_ceil(WIDEST_DISPATCH), 1);
+                dispatch(&mut pass, u32::try_from(workgroups).unwrap_or(u32::MAX));
             }
         }
         let buffers = &self.rows.staging[staging];
@@ -177,8 +173,8 @@ impl GpuNetwork {
         Ok(())
     }
 
-    fn land(&self, flight: &Flight, call: &Advance<'_>, output: &mut [f32]) -> Result<()> {
-        self.shared.wait(&flight.submission, "running a denoiser")?;
+    fn land(&self, flight: &Flight, call: &Advance<'_>, faults_before: u64, output: &mut [f32]) -> Result<()> {
+        self.shared.wait(&flight.submission, faults_before, "running a denoiser")?;
         let readback = &self.rows.staging[flight.staging].finished;
         let (piece, hop) = (&flight.piece, self.program.hop);
         let view = readback

@@ -2,7 +2,7 @@
 
 use wgpu::BufferUsages as Usage;
 
-use super::memory::words;
+use super::memory::{READ_AT_ONCE, bytes_of};
 use super::{Bank, GpuNetwork};
 use crate::error::{Error, Result};
 use crate::stage::denoise::network::NetworkState;
@@ -21,24 +21,25 @@ impl GpuNetwork {
         if channels.is_empty() || len == 0 {
             return Ok(vec![NetworkState::default(); channels.len()]);
         }
-        let bytes = words(len * channels.len());
-        let mut places = Vec::new();
-        for channel in channels {
-            places.push(self.place_of(*channel as usize)?);
-        }
-        let copied = self.read_back(bytes, |encoder, readback| {
-            let mut to = 0;
-            for (bank, index) in places {
-                for (place, len) in &self.program.per_channel {
-                    if let Some(buffer) = bank.buffers.get(place) {
-                        encoder.copy_buffer_to_buffer(buffer, words(index * len), readback, to, words(*len));
+        let places: Vec<(&Bank, usize)> =
+            channels.iter().map(|channel| self.place_of(*channel as usize)).collect::<Result<_>>()?;
+        let mut states = Vec::with_capacity(channels.len());
+        for places in places.chunks((READ_AT_ONCE / (len * size_of::<f32>())).max(1)) {
+            let copied = self.read_back(bytes_of(len * places.len()), |encoder, readback| {
+                let mut to = 0;
+                for (bank, index) in places {
+                    for (place, len) in &self.program.per_channel {
+                        if let Some(buffer) = bank.buffers.get(place) {
+                            encoder.copy_buffer_to_buffer(buffer, bytes_of(index * len), readback, to, bytes_of(*len));
+                        }
+                        to += bytes_of(*len);
                     }
-                    to += words(*len);
                 }
-            }
-        })?;
-        let all: Vec<f32> = bytemuck::pod_collect_to_vec(&copied);
-        Ok(all.chunks_exact(len).map(|floats| self.named(floats)).collect())
+            })?;
+            let floats: Vec<f32> = bytemuck::pod_collect_to_vec(&copied);
+            states.extend(floats.chunks_exact(len).map(|floats| self.named(floats)));
+        }
+        Ok(states)
     }
 
     /// The bytes that `copy` puts into a buffer of that size.
@@ -50,11 +51,12 @@ impl GpuNetwork {
         let (readback, _reservation) = self.shared.allocate("allocating a readback buffer", |allocator| {
             allocator.buffer("denoise.state.readback", bytes, Usage::MAP_READ | Usage::COPY_DST)
         })?;
-        let mut encoder = self.encoder();
+        let faults_before = self.shared.faults.count();
+        let mut encoder = self.shared.encoder("denoise");
         copy(&mut encoder, &readback);
         let submission = self.shared.queue.submit([encoder.finish()]);
         readback.slice(..bytes).map_async(wgpu::MapMode::Read, |_| {});
-        self.shared.wait(&submission, "reading the state of a denoiser")?;
+        self.shared.wait(&submission, faults_before, "reading the state of a denoiser")?;
         let view = readback
             .get_mapped_range(..bytes)
             .map_err(|error| self.shared.error("mapping a readback buffer", error))?;
@@ -89,14 +91,15 @@ impl GpuNetwork {
                     _ => layers.next(),
                 };
                 if let (Some(floats), Some(buffer)) = (floats, bank.buffers.get(place)) {
-                    self.shared.queue.write_buffer(buffer, words(index * len), bytemuck::cast_slice(floats));
+                    self.shared.queue.write_buffer(buffer, bytes_of(index * len), bytemuck::cast_slice(floats));
                 }
             }
         })
     }
 
     pub(super) fn clear_channels(&self, channels: &[u32]) -> Result<()> {
-        let mut encoder = self.encoder();
+        let faults_before = self.shared.faults.count();
+        let mut encoder = self.shared.encoder("denoise");
         for run in runs(channels, self.bank_len) {
             let (bank, index) = self.place_of(run.start)?;
             let count = run.len();
@@ -107,15 +110,15 @@ impl GpuNetwork {
                     Place::Scales(layer) => {
                         let factors = self.factors.get(layer).map_or(&[][..], Vec::as_slice).repeat(count);
                         let factors: &[u8] = bytemuck::cast_slice(&factors);
-                        let write = || self.shared.queue.write_buffer(buffer, words(index * len), factors);
+                        let write = || self.shared.queue.write_buffer(buffer, bytes_of(index * len), factors);
                         self.shared.create("resetting a layer's factors", write)?;
                     }
-                    _ => encoder.clear_buffer(buffer, words(index * len), Some(words(count * len))),
+                    _ => encoder.clear_buffer(buffer, bytes_of(index * len), Some(bytes_of(count * len))),
                 }
             }
         }
         self.shared.queue.submit([encoder.finish()]);
-        self.shared.check("clearing the state of a denoiser")
+        self.shared.check(faults_before, "clearing the state of a denoiser")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::memory::READ_AT_ONCE;
 use super::{Bounds, GpuNetwork};
 use crate::device::adapter::all_for_tests;
 use crate::device::gpu::GpuDevice;
@@ -12,6 +13,11 @@ use crate::stage::denoise::tests::denoise_models::{
     description, open_mask, signal, small_models, with_part, with_random_weights,
 };
 use crate::stage::denoise::tests::denoise_oracle::{self, Channel, Step};
+use compare::relative_l2;
+
+#[path = "../../../../tests/compare.rs"]
+#[expect(dead_code, clippy::cast_possible_truncation, reason = "shared with the tests of the whole crate")]
+mod compare;
 
 /// Relative to the level of a channel's output: tanh and sigmoid are good to 4e-7, and sums of some hundred products to
 /// as much; a state adds up the errors of some hops.
@@ -76,15 +82,6 @@ impl Signals {
     }
 }
 
-/// The error of a channel relative to its level.
-fn relative_error(actual: &[f32], expected: &[f64]) -> f64 {
-    assert_eq!(actual.len(), expected.len(), "lengths should agree");
-    let error: f64 = actual.iter().zip(expected).map(|(a, e)| (f64::from(*a) - e).powi(2)).sum();
-    let level: f64 = expected.iter().map(|e| e * e).sum();
-    let relative = (error / level.max(f64::MIN_POSITIVE)).sqrt();
-    if relative.is_nan() { f64::INFINITY } else { relative }
-}
-
 fn bits(channels: &[Vec<f32>]) -> Vec<Vec<u32>> {
     channels.iter().map(|channel| channel.iter().map(|x| x.to_bits()).collect()).collect()
 }
@@ -98,7 +95,7 @@ fn error_of(device: &GpuDevice, model: &Arc<Model>, options: NetworkOptions, hop
     let made = signals.advance(&mut network, &all, 0..hops);
     let errors = made.iter().enumerate().map(|(channel, made)| {
         let (samples, steps) = (&signals.samples[channel], &signals.steps[channel]);
-        relative_error(made, &denoise_oracle::run(model, options.mask_floor, samples, steps))
+        relative_l2(made, &denoise_oracle::run(model, options.mask_floor, samples, steps))
     });
     errors.fold(0.0, f64::max)
 }
@@ -201,7 +198,7 @@ fn factors_of_a_channel_are_its_own() {
             }
             let hops = signals.samples[channel].chunks(signals.hop).zip(&signals.steps[channel]);
             let expected: Vec<f64> = hops.flat_map(|(samples, step)| oracle.hop(samples, *step)).collect();
-            let error = relative_error(made, &expected);
+            let error = relative_l2(made, &expected);
             assert!(error < TOLERANCE, "{}, channel {channel}: {error:.2e}", device.info.name);
         }
         for (channel, layer, len) in [(3, 0, layers[0]), (0, layers.len(), 1), (0, 0, layers[0] + 1)] {
@@ -311,4 +308,41 @@ fn networks_of_one_model_share_its_weights() {
     let other = NetworkOptions { precision: Precision::F16, ..F32 };
     let other = open_with(&device, &model, 1, other, |_| {}).expect("the network should open");
     assert!(!Arc::ptr_eq(tables(&first), tables(&other)), "other bits are others");
+}
+
+#[test]
+fn the_state_of_many_channels_is_read_back_in_pieces() {
+    for device in all_for_tests() {
+        let model = Arc::new(small_models().swap_remove(0));
+        let floats: usize = open(&device, &model, 1).program.per_channel.values().sum();
+        let at_once = READ_AT_ONCE / (size_of::<f32>() * floats);
+        let count = 2 * at_once + 3;
+        let all: Vec<u32> = (0..).take(count).collect();
+        let mut network = open(&device, &model, count);
+        let silent = network.save(&[0]).expect("it can be read").swap_remove(0);
+        let marked = |channel: usize| {
+            let mut state = silent.clone();
+            state.history.fill(1.0 + channel as f32);
+            state
+        };
+        let at_the_ends = [0, at_once - 1, at_once, 2 * at_once - 1, 2 * at_once, count - 1];
+        for channel in at_the_ends {
+            network.restore(all[channel], &marked(channel)).expect("it is there");
+        }
+        let states = network.save(&all).expect("all of them can be read");
+        assert_eq!(states.len(), count, "{}", device.info.name);
+        for (channel, state) in states.iter().enumerate() {
+            let expected = if at_the_ends.contains(&channel) { marked(channel) } else { silent.clone() };
+            assert!(*state == expected, "{}: channel {channel} of {count}", device.info.name);
+        }
+    }
+}
+
+#[test]
+fn calls_are_as_long_as_a_few_pieces_of_this_device() {
+    for device in all_for_tests() {
+        let model = Arc::new(small_models().swap_remove(0));
+        let network = open_with(&device, &model, 1, F32, |bounds| bounds.most_rows = 100);
+        assert_eq!(network.expect("the network should open").call_rows(), 400, "{}", device.info.name);
+    }
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use super::table::{Recipe, Table};
 use super::{ITEMS_PER_WORKGROUP, Operation, Place, Program, Work};
 use crate::error::{Error, Result};
+use crate::recording::word;
 use crate::stage::denoise::kernel::{self, RecurrentTile, activation_code, feature_constants, stride_of};
 use crate::stage::denoise::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part};
 use crate::stage::denoise::network::{NetworkOptions, Precision};
 
-fn word(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
+/// Parameters as an operation has them.
+fn as_words(params: impl bytemuck::Pod) -> Vec<u32> {
+    bytemuck::cast_slice(&[params]).to_vec()
 }
 
 /// Numbers in each row, and where they are.
@@ -93,7 +95,6 @@ impl Builder {
     fn build(&mut self, description: &Description) {
         let (window_len, hop) = (description.window_len, description.hop);
         let windows = self.rows(Place::Windows, window_len);
-        let window_stride = windows.stride();
         self.rows(Place::Samples, hop);
         self.rows(Place::Finished, hop);
         self.program.per_row.insert(Place::Channels, 1);
@@ -101,34 +102,48 @@ impl Builder {
         self.program.per_channel.insert(Place::History, window_len - hop);
         self.program.per_channel.insert(Place::Tails, window_len - hop);
         let weights = self.table("window", Recipe::Window);
+        self.frame_windows(windows, hop, weights);
+        for part in &description.parts {
+            self.part(part, windows);
+        }
+        self.overlap_add(windows, hop, weights);
+    }
 
-        let extent = [0; 3];
-        let [rows, channels, hops] = extent;
-        let (window_len, hop) = (word(window_len), word(hop));
-        let params = kernel::FrameParams { rows, channels, hops, window_len, hop, window_stride };
+    fn frame_windows(&mut self, windows: Rows, hop: usize, weights: Place) {
+        let params = kernel::FrameParams {
+            window_len: word(windows.len),
+            hop: word(hop),
+            window_stride: windows.stride(),
+            ..Default::default()
+        };
         self.push(Operation {
             label: "frame".to_owned(),
             wgsl: kernel::FRAME,
             entry: "frame_windows",
             constants: vec![("WORKGROUP_SIZE", ITEMS_PER_WORKGROUP)],
-            work: Work::Items(description.window_len),
+            work: Work::Items(windows.len),
             bound: vec![
                 (Place::Channels, false),
                 (Place::Steps, false),
                 (weights, false),
                 (Place::History, false),
                 (Place::Samples, false),
-                (Place::Windows, true),
+                (windows.place, true),
             ],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
-        for part in &description.parts {
-            self.part(part, windows);
-        }
-        let params = kernel::OverlapParams { rows, channels, hops, window_len, hop, window_stride };
-        let kept = (description.window_len - description.hop).max(1);
-        let ends = [("overlap_add", Work::Items(description.hop)), ("keep_ends", Work::Slots)];
-        for (entry, work) in ends {
+    }
+
+    /// The sums of overlapping windows; then what the next call needs is kept.
+    fn overlap_add(&mut self, windows: Rows, hop: usize, weights: Place) {
+        let params = kernel::OverlapParams {
+            window_len: word(windows.len),
+            hop: word(hop),
+            window_stride: windows.stride(),
+            ..Default::default()
+        };
+        let kept = (windows.len - hop).max(1);
+        for (entry, work) in [("overlap_add", Work::Items(hop)), ("keep_ends", Work::Slots)] {
             self.push(Operation {
                 label: entry.to_owned(),
                 wgsl: kernel::OVERLAP_ADD,
@@ -139,13 +154,13 @@ impl Builder {
                     (Place::Channels, false),
                     (Place::Steps, false),
                     (weights, false),
-                    (Place::Windows, false),
+                    (windows.place, false),
                     (Place::Samples, false),
                     (Place::Tails, true),
                     (Place::History, true),
                     (Place::Finished, true),
                 ],
-                params: bytemuck::cast_slice(&[params]).to_vec(),
+                params: as_words(params),
             });
         }
     }
@@ -194,14 +209,12 @@ impl Builder {
         let features = self.rows(Place::Layer(0), bins);
         let (code, [floor, offset, scale]) = feature_constants(feature);
         let params = kernel::SpectrumParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             window_stride: windows.stride(),
             feature_stride: features.stride(),
             floor,
             offset,
             scale,
+            ..Default::default()
         };
         let twiddles = self.table("twiddles", Recipe::Twiddles);
         self.push(Operation {
@@ -211,19 +224,17 @@ impl Builder {
             constants: vec![("WINDOW_LEN", windows.len), ("FEATURE", code as usize)],
             work: Work::Rows,
             bound: vec![(windows.place, false), (twiddles, false), (Place::Basis, true), (features.place, true)],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
         Rows { is_raw: feature == Feature::Magnitude, ..features }
     }
 
     fn mask_spectrum(&mut self, part: &Part, mask: Rows, windows: Rows) {
         let params = kernel::MaskParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             mask_stride: mask.stride(),
             window_stride: windows.stride(),
             floor: self.options.mask_floor,
+            ..Default::default()
         };
         let twiddles = self.table("twiddles", Recipe::Twiddles);
         self.push(Operation {
@@ -233,13 +244,13 @@ impl Builder {
             constants: vec![("WINDOW_LEN", windows.len)],
             work: Work::Rows,
             bound: vec![(mask.place, false), (Place::Basis, false), (twiddles, false), (windows.place, true)],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
     fn mask_features(&mut self, part: &Part, mask: Rows, encoded: Rows) {
         let (size, stride) = (word(encoded.len), encoded.stride());
-        let params = kernel::MaskFeaturesParams { rows: 0, channels: 0, hops: 0, size, stride };
+        let params = kernel::MaskFeaturesParams { size, stride, ..Default::default() };
         self.push(Operation {
             label: format!("{}.mask", part.name),
             wgsl: kernel::MASK_FEATURES,
@@ -247,7 +258,7 @@ impl Builder {
             constants: vec![("WORKGROUP_SIZE", ITEMS_PER_WORKGROUP)],
             work: Work::Items(encoded.len),
             bound: vec![(mask.place, false), (encoded.place, true)],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
@@ -306,15 +317,13 @@ impl Builder {
             None => self.table("zeros", Recipe::Zeros { len: result.len }),
         };
         let params = kernel::DenseParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             inputs: word(source.len),
             outputs: word(result.len),
             source_quads: source.stride() / 4,
             weight_quads: word(source.len.next_multiple_of(16) * bits / 128),
             result_stride: result.stride(),
             activation: activation_code(activation),
+            ..Default::default()
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -330,7 +339,7 @@ impl Builder {
                 (scales.unwrap_or(Place::Nothing), false),
                 (result.place, true),
             ],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
@@ -338,12 +347,10 @@ impl Builder {
         self.rows(Place::Packed, words);
         self.program.per_row.insert(Place::PackedScale, 1);
         let params = kernel::QuantiseParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             len: word(source.len),
             stride: source.stride(),
             words: word(words),
+            ..Default::default()
         };
         self.push(Operation {
             label: format!("{label}.quantise"),
@@ -352,7 +359,7 @@ impl Builder {
             constants: Vec::new(),
             work: Work::Rows,
             bound: vec![(source.place, false), (Place::Packed, true), (Place::PackedScale, true)],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
@@ -365,13 +372,11 @@ impl Builder {
         let tables =
             self.table(format!("{tensor}.rows"), Recipe::DenseInt8Rows { tensor: tensor.to_owned(), bias, gates });
         let params = kernel::DenseInt8Params {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             outputs: word(result.len),
             source_quads: word(words / 4),
             result_stride: result.stride(),
             activation: activation_code(activation),
+            ..Default::default()
         };
         self.push(Operation {
             label: label.to_owned(),
@@ -388,7 +393,7 @@ impl Builder {
                 (scales.unwrap_or(Place::Nothing), false),
                 (result.place, true),
             ],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
@@ -434,13 +439,11 @@ impl Builder {
             self.table(format!("{tensor}.rows"), rows)
         };
         let params = kernel::RecurrentParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             units: word(units),
             state_len: word(state_len),
             gate_stride: gates.stride(),
             result_stride: result.stride(),
+            ..Default::default()
         };
         self.push(Operation {
             label: layer.name.clone(),
@@ -458,19 +461,17 @@ impl Builder {
                 (state, true),
                 (result.place, true),
             ],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 
     fn layer_norm(&mut self, layer: &Layer, epsilon: f32, source: Rows, result: Rows, scales: Option<Place>) {
         let params = kernel::NormParams {
-            rows: 0,
-            channels: 0,
-            hops: 0,
             len: word(layer.outputs),
             source_stride: source.stride(),
             result_stride: result.stride(),
             epsilon,
+            ..Default::default()
         };
         let vector = |tensor: &str| Recipe::Vector { tensor: format!("{}.{tensor}", layer.name), gates: 1 };
         let gains = self.table(format!("{}.gain", layer.name), vector("gain"));
@@ -489,7 +490,7 @@ impl Builder {
                 (scales.unwrap_or(Place::Nothing), false),
                 (result.place, true),
             ],
-            params: bytemuck::cast_slice(&[params]).to_vec(),
+            params: as_words(params),
         });
     }
 }

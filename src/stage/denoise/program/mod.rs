@@ -21,13 +21,13 @@ pub(crate) use table::Table;
 /// Memory that kernels read and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Place {
-    /// The call: the channel of each slot.
+    /// For each slot: its channel.
     Channels,
-    /// The call: for each slot, hop by hop.
+    /// For each slot: what to do in each hop.
     Steps,
-    /// The call: for each slot.
+    /// For each slot: the samples of the call.
     Samples,
-    /// What comes of it: for each slot.
+    /// For each slot: the finished samples.
     Finished,
     /// For each row: a window, before and after each part.
     Windows,

@@ -1,4 +1,4 @@
-//! The same product with weights and activations in bytes.
+//! Products of a matrix with rows of activations, as in `matrix`, both rounded to bytes.
 //!
 //! ```text
 //! result = start + scale[row] * scale[output] * sum over inputs of byte(activation) * byte(weight)
@@ -9,7 +9,7 @@
 //! what that adds, 128 times the sum of an output's weights, is taken off again.
 
 use crate::simd::SimdLevel;
-use crate::simd::dot::{self, ByteDot, ByteKernel};
+use crate::simd::dot::{self, ByteDot, ByteWork};
 
 use super::matrix::{Rows, Start};
 
@@ -95,7 +95,7 @@ struct ByteProduct<'a> {
     scales: &'a mut [u8],
 }
 
-impl ByteKernel for ByteProduct<'_> {
+impl ByteWork for ByteProduct<'_> {
     #[inline(always)]
     fn run<D: ByteDot>(mut self, dot: D) {
         for row in 0..self.rows.count {

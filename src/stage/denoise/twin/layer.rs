@@ -1,6 +1,6 @@
 //! Layers with their weights packed, and what each does to a block of rows.
 
-use super::activation::{Activate, GruStep, LstmStep, Normalise, Scale};
+use super::activation::{Activate, GruStep, LstmStep, Multiply, Normalise};
 use super::matrix::{Matrix, Rows, Start, stride};
 use crate::simd::SimdLevel;
 use crate::stage::denoise::model::{Activation, Layer, LayerKind, Model};
@@ -9,6 +9,7 @@ use crate::stage::denoise::network::{HopStep, Precision};
 /// A layer, ready to run.
 #[derive(Debug)]
 pub(super) struct PackedLayer {
+    level: SimdLevel,
     work: Work,
     /// Floats from one row of what it gives to the next.
     pub(super) outputs: usize,
@@ -79,13 +80,12 @@ impl PackedLayer {
                 (Work::LayerNorm { inputs, gain: gates("gain", 1), bias: gates("bias", 1), epsilon }, 0)
             }
         };
-        Self { work, outputs: padded, units, state_at, state_len, scale_at: None }
+        Self { level, work, outputs: padded, units, state_at, state_len, scale_at: None }
     }
 
     /// Runs on all rows of `from`; `results` gets `self.outputs` floats for each, and `states` is that of the channels.
     pub(super) fn run(
         &self,
-        level: SimdLevel,
         block: Block<'_>,
         from: Rows<'_>,
         states: &mut [&mut [f32]],
@@ -96,54 +96,79 @@ impl PackedLayer {
         match &self.work {
             Work::Dense { weights, bias, activation } => {
                 weights.product(from, Start::Bias(bias), results, &mut room.bytes);
-                level.run(Activate { activation: *activation, values: results });
+                self.level.run(Activate { activation: *activation, values: results });
             }
             Work::Lstm { input, recurrent, bias } => {
                 room.gates.resize(block.rows() * input.outputs(), 0.0);
                 input.product(from, Start::Bias(bias), &mut room.gates, &mut room.bytes);
-                self.walk(block, states, room, results, |states, room, rows| {
-                    let gates = &mut room.gates[rows.start * recurrent.outputs()..rows.end * recurrent.outputs()];
-                    let hidden = Rows { floats: &room.hidden, stride: self.outputs, count: rows.len() };
-                    recurrent.product(hidden, Start::Results, gates, &mut room.bytes);
-                    let gates = gates.chunks_exact(recurrent.outputs());
-                    for ((gates, state), step) in gates.zip(states).zip(&block.steps[rows]) {
-                        if step.flags & HopStep::RUN != 0 {
-                            let (hidden, cell) = self.state(state).split_at_mut(self.outputs);
-                            level.run(LstmStep { gates, cell, hidden });
-                        }
-                    }
-                });
+                self.lstm(recurrent, block, states, results, room);
             }
             Work::Gru { input, recurrent, input_bias, recurrent_bias } => {
-                let width = input.outputs();
-                room.gates.resize(block.rows() * width, 0.0);
-                room.recurrent_gates.resize(block.channels * width, 0.0);
+                room.gates.resize(block.rows() * input.outputs(), 0.0);
                 input.product(from, Start::Bias(input_bias), &mut room.gates, &mut room.bytes);
-                self.walk(block, states, room, results, |states, room, rows| {
-                    let hidden = Rows { floats: &room.hidden, stride: self.outputs, count: rows.len() };
-                    let start = Start::Bias(recurrent_bias);
-                    recurrent.product(hidden, start, &mut room.recurrent_gates, &mut room.bytes);
-                    let gates = room.gates[rows.start * width..].chunks_exact(width);
-                    let gates = gates.zip(room.recurrent_gates.chunks_exact(width));
-                    for (((from_input, from_hidden), state), step) in gates.zip(states).zip(&block.steps[rows]) {
-                        if step.flags & HopStep::RUN != 0 {
-                            level.run(GruStep { from_input, from_hidden, hidden: self.state(state) });
-                        }
-                    }
-                });
+                self.gru(recurrent, recurrent_bias, block, states, results, room);
             }
             Work::LayerNorm { inputs, gain, bias, epsilon } => {
                 for (row, to) in results.chunks_exact_mut(self.outputs).enumerate() {
                     let from = &from.floats[row * from.stride..];
-                    level.run(Normalise { len: *inputs, gain, bias, epsilon: *epsilon, from, to });
+                    self.level.run(Normalise { len: *inputs, gain, bias, epsilon: *epsilon, from, to });
                 }
             }
         }
-        self.scale(level, block, states, results);
+        self.scale(block, states, results);
     }
 
-    /// The recurrent part: hop after hop, all channels in each. `step` takes the rows of one hop, with the hidden
-    /// state of the channels side by side, and leaves the new one in `states`.
+    /// The recurrent part; `room.gates` has what the input adds, for all rows.
+    fn lstm(
+        &self,
+        recurrent: &Matrix,
+        block: Block<'_>,
+        states: &mut [&mut [f32]],
+        results: &mut [f32],
+        room: &mut Room,
+    ) {
+        let width = recurrent.outputs();
+        self.walk(block, states, room, results, |states, room, rows| {
+            let gates = &mut room.gates[rows.start * width..rows.end * width];
+            let hidden = Rows { floats: &room.hidden, stride: self.outputs, count: rows.len() };
+            recurrent.product(hidden, Start::Results, gates, &mut room.bytes);
+            for ((gates, state), step) in gates.chunks_exact(width).zip(states).zip(&block.steps[rows]) {
+                if step.flags & HopStep::RUN != 0 {
+                    let (hidden, cell) = self.state(state).split_at_mut(self.outputs);
+                    self.level.run(LstmStep { gates, cell, hidden });
+                }
+            }
+        });
+    }
+
+    /// The same of a GRU, whose reset gate is applied after the recurrent product.
+    fn gru(
+        &self,
+        recurrent: &Matrix,
+        recurrent_bias: &[f32],
+        block: Block<'_>,
+        states: &mut [&mut [f32]],
+        results: &mut [f32],
+        room: &mut Room,
+    ) {
+        let width = recurrent.outputs();
+        room.recurrent_gates.resize(block.channels * width, 0.0);
+        self.walk(block, states, room, results, |states, room, rows| {
+            let hidden = Rows { floats: &room.hidden, stride: self.outputs, count: rows.len() };
+            let start = Start::Bias(recurrent_bias);
+            recurrent.product(hidden, start, &mut room.recurrent_gates, &mut room.bytes);
+            let gates = room.gates[rows.start * width..].chunks_exact(width);
+            let gates = gates.zip(room.recurrent_gates.chunks_exact(width));
+            for (((from_input, from_hidden), state), step) in gates.zip(states).zip(&block.steps[rows]) {
+                if step.flags & HopStep::RUN != 0 {
+                    self.level.run(GruStep { from_input, from_hidden, hidden: self.state(state) });
+                }
+            }
+        });
+    }
+
+    /// Hop after hop, all channels in each. `step` takes the rows of one hop, with the hidden state of the channels side
+    /// by side, and leaves the new one in `states`.
     fn walk(
         &self,
         block: Block<'_>,
@@ -176,11 +201,11 @@ impl PackedLayer {
         &mut channel[self.state_at..self.state_at + self.state_len]
     }
 
-    fn scale(&self, level: SimdLevel, block: Block<'_>, states: &[&mut [f32]], results: &mut [f32]) {
+    fn scale(&self, block: Block<'_>, states: &[&mut [f32]], results: &mut [f32]) {
         let Some(at) = self.scale_at else { return };
         for (row, values) in results.chunks_exact_mut(self.outputs).enumerate() {
-            let scale = &states[row % block.channels][at..at + self.outputs];
-            level.run(Scale { scale, values });
+            let factors = &states[row % block.channels][at..at + self.outputs];
+            self.level.run(Multiply { factors, values });
         }
     }
 }

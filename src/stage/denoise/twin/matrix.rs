@@ -17,7 +17,7 @@
 use std::ops::Range;
 
 use crate::memory::HostBuffer;
-use crate::simd::{Kernel, Simd, SimdLevel, Vector as _};
+use crate::simd::{Simd, SimdLevel, Vector as _, Work};
 use crate::stage::denoise::network::Precision;
 
 use super::bytes::ByteMatrix;
@@ -161,7 +161,7 @@ struct Product<'a, W> {
     results: &'a mut [f32],
 }
 
-impl<W: Stored> Kernel for Product<'_, W> {
+impl<W: Stored> Work for Product<'_, W> {
     type Output = ();
 
     #[inline(always)]

@@ -22,16 +22,19 @@ pub(crate) mod matrix;
 
 mod transform;
 
+mod window;
+
 #[cfg(test)]
 mod tests;
 
 use rustfft::num_complex::Complex32;
 
-use self::activation::{Features, MaskBins, MaskValues, OverlapAdd, Weigh};
+use self::activation::Multiply;
 use self::layer::{Block, PackedLayer, Room};
 use self::matrix::{Matrix, Rows, Start, stride};
 use self::transform::RealTransform;
-use super::model::{Basis, Feature, Model, Part, Window};
+use self::window::{Features, MaskBins, OverlapAdd, Weigh};
+use super::model::{Basis, Feature, Model, Part};
 use super::network::{HopStep, NetworkOptions, NetworkState};
 use crate::simd::SimdLevel;
 
@@ -46,7 +49,6 @@ pub(crate) struct PackedModel {
     hop: usize,
     /// What samples are weighed by, on the way in and out.
     window: Vec<f32>,
-    way_out: Vec<f32>,
     mask_floor: f32,
     parts: Vec<PackedPart>,
     /// Of a channel.
@@ -87,14 +89,11 @@ impl PackedModel {
         for part in &description.parts {
             parts.push(PackedPart::new(model, part, level, options, &mut initial_state));
         }
-        let window = window(description.window, window_len);
-        let way_out = if description.window == Window::Rectangular { vec![1.0; window_len] } else { window.clone() };
         Self {
             level,
             window_len,
             hop,
-            window,
-            way_out,
+            window: description.window.weights(window_len),
             mask_floor: options.mask_floor,
             parts,
             initial_state,
@@ -189,18 +188,6 @@ impl PackedPart {
     }
 }
 
-/// The weights of a window of `len` samples.
-fn window(kind: Window, len: usize) -> Vec<f32> {
-    let period = match kind {
-        Window::Rectangular => return vec![1.0; len],
-        Window::SqrtHann => len - 1,
-        Window::SqrtHannPeriodic => len,
-    };
-    let weight = |n: usize| (0.5 - 0.5 * (std::f64::consts::TAU * n as f64 / period as f64).cos()).max(0.0).sqrt();
-    #[expect(clippy::cast_possible_truncation, reason = "rounded to the precision of samples")]
-    (0..len).map(|n| weight(n) as f32).collect()
-}
-
 /// Memory for the work on a group of channels; any group can use it in turn.
 #[derive(Debug, Default)]
 pub(crate) struct TwinRoom {
@@ -293,7 +280,7 @@ impl PackedModel {
                 if step.flags & HopStep::RUN != 0 {
                     let window = &room.windows[row * row_len..][..self.window_len];
                     let to = &mut room.overlap[hop * self.hop..][..self.window_len];
-                    self.level.run(OverlapAdd { window, weights: &self.way_out, gain: 1.0 / step.gain, to });
+                    self.level.run(OverlapAdd { window, weights: &self.window, gain: 1.0 / step.gain, to });
                 }
             }
             let (finished, pending) = room.overlap.split_at(block.hops * self.hop);
@@ -310,7 +297,7 @@ impl PackedPart {
         let mut from_stride = self.enter(model, block, room, &mut from);
         for layer in &self.layers {
             let rows = Rows { floats: &from, stride: from_stride, count: block.rows() };
-            layer.run(model.level, block, rows, states, &mut to, &mut room.layers);
+            layer.run(block, rows, states, &mut to, &mut room.layers);
             std::mem::swap(&mut from, &mut to);
             from_stride = layer.outputs;
         }
@@ -363,7 +350,7 @@ impl PackedPart {
                 let LearnedBasis { encoder, decoder, nothing } = &**learned;
                 let width = encoder.outputs();
                 for (values, mask) in room.basis.chunks_exact_mut(width).zip(masks.chunks_exact(mask_stride)) {
-                    model.level.run(MaskValues { mask, values });
+                    model.level.run(Multiply { factors: mask, values });
                 }
                 let values = Rows { floats: &room.basis, stride: width, count: block.rows() };
                 room.windows.resize(block.rows() * decoder.outputs(), 0.0);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustfft::num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use crate::simd::{Kernel, Simd, SimdLevel};
+use crate::simd::{Simd, SimdLevel, Work};
 
 /// Transforms of one even length.
 pub(super) struct RealTransform {
@@ -72,7 +72,7 @@ struct Untangle<'a> {
     spectrum: &'a mut [f32],
 }
 
-impl Kernel for Untangle<'_> {
+impl Work for Untangle<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -109,7 +109,7 @@ struct Tangle<'a> {
     half: &'a mut [f32],
 }
 
-impl Kernel for Tangle<'_> {
+impl Work for Tangle<'_> {
     type Output = ();
 
     #[inline(always)]

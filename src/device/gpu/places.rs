@@ -6,23 +6,23 @@ use crate::recording::results::Chunk;
 use crate::recording::{Place, Recording};
 
 /// Where the results of all live frames go: a run of live frames for each chunk.
-pub(super) struct Rooms<'a> {
+pub(super) struct ResultPlaces<'a> {
     /// Live frames before each chunk, then all of them.
     starts: Vec<usize>,
     /// For each chunk, for each place.
-    rooms: Vec<Vec<&'a mut [f32]>>,
+    places: Vec<Vec<&'a mut [f32]>>,
     /// Floats per frame of each place.
     floats: Vec<usize>,
 }
 
-impl<'a> Rooms<'a> {
+impl<'a> ResultPlaces<'a> {
     pub(super) fn new(recording: &Recording, chunks: &'a mut [Chunk<'_>], live: impl Iterator<Item = usize>) -> Self {
         let mut starts = vec![0];
-        let mut rooms = Vec::new();
+        let mut places = Vec::new();
         for (chunk, live) in chunks.iter_mut().zip(live) {
             starts.push(starts[starts.len() - 1] + live);
             let span = chunk.frames.clone();
-            rooms.push(chunk.room(&span, live));
+            places.push(chunk.room(&span, live));
         }
         let mut floats: Vec<(usize, usize)> = recording
             .buffers
@@ -33,10 +33,10 @@ impl<'a> Rooms<'a> {
             })
             .collect();
         floats.sort_unstable();
-        Self { starts, rooms, floats: floats.into_iter().map(|(_, floats)| floats).collect() }
+        Self { starts, places, floats: floats.into_iter().map(|(_, floats)| floats).collect() }
     }
 
-    /// Puts the results of `units`, which lie side by side in `source`, into the rooms.
+    /// Puts the results of `units`, which lie side by side in `source`, where they go.
     pub(super) fn fill(&mut self, place: usize, units: Range<usize>, source: &[f32]) {
         let len = self.floats[place];
         let mut chunk = self.starts.partition_point(|start| *start <= units.start) - 1;
@@ -45,7 +45,7 @@ impl<'a> Rooms<'a> {
             let end = units.end.min(self.starts[chunk + 1]);
             let (from, to) = (unit - self.starts[chunk], end - self.starts[chunk]);
             let piece = &source[(unit - units.start) * len..(end - units.start) * len];
-            self.rooms[chunk][place][from * len..to * len].copy_from_slice(piece);
+            self.places[chunk][place][from * len..to * len].copy_from_slice(piece);
             unit = end;
             chunk += 1;
         }

@@ -4,20 +4,23 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::denoise::{CHOICES, DenoiseSettings};
 use super::report::HopReport;
 use crate::chain::{Chain, ChainSettings, DenoiseChoice, FilterChoice};
+use crate::cli::denoise::{CHOICES, DenoiseSettings};
+use crate::cli::device::{self, DeviceArgument};
 use crate::format::{SampleFormat, SignalSpec};
 use crate::stage::source::SourceHints;
 use crate::{
-    Denoise, DeviceChoice, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Level, Measure, PhiResolvent,
-    Precision, Quiet, Threshold, Wavenumber,
+    Denoise, EngineOptions, Faulty, FilterMode, FrameShape, Gate, Level, Measure, PhiResolvent, Precision, Quiet,
+    Threshold, Wavenumber,
 };
 
 const DETAILS: &str = "\
 Formats: WAV (8, 16, 24, 32-bit integer, 32 and 64-bit float, any rate and number of channels), raw .f32 .s16 .u8,
 IQ as .cf32 .cs16 .cs8 .cu8, and SigMF pairs (give the .sigmf-meta file). The output has the length, rate, channels
-and format of the input, to the sample; its extension chooses another container. `-` is a pipe of raw samples.
+and format of the input, to the sample; its extension chooses another container. `-` is a pipe of raw samples; what comes
+in and begins as WAV does is read as WAV, if there is no --format. Ctrl-C throws the run away; end a recording at its
+source.
 
 Data flows: source -> gate -> filter -> denoise -> sink.
   gate     A frame whose loudest sample is above the threshold is live; so are the --hold frames after it.
@@ -31,12 +34,13 @@ Examples:
   auricle run noisy.wav -o gated.wav --denoise off --filter off --gate -45dB --hold 4
   auricle run band.sigmf-meta -o quieter.sigmf-meta --wavenumber radians --phi 0.5
   auricle run capture.bin --format cu8 --sample-rate 2e6 -o out.cu8 --gate off --wavenumber nyquist
-  auricle run - --format f32 --sample-rate 16000 -o - < in.f32 > out.f32";
+  auricle run - --format f32 --sample-rate 16000 -o - < in.f32 > out.f32
+  arecord -q -f FLOAT_LE -r 16000 -d 60 | auricle run - -o clean.wav";
 
 /// Clean a recording or a stream.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = DETAILS)]
-pub(super) struct RunArguments {
+pub(in crate::cli) struct RunArguments {
     /// The file to clean; `-` reads raw samples or WAV from standard input.
     input: PathBuf,
 
@@ -93,9 +97,8 @@ pub(super) struct RunArguments {
     #[arg(long, default_value_t = 1024, value_name = "N")]
     frame_len: usize,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Workers on the CPU; one for each core unless set.
     #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
@@ -158,9 +161,9 @@ pub(super) enum ReportArgument {
     Json,
 }
 
-/// Everything that `auricle run` needs to know, checked as far as it can be without opening a file.
+/// Everything that `auricle run` needs to know, checked as far as it can be without opening a device or a signal.
 #[derive(Debug)]
-pub(super) struct RunConfig {
+pub(in crate::cli) struct RunConfig {
     pub(super) input: PathBuf,
     pub(super) output: PathBuf,
     pub(super) hints: SourceHints,
@@ -169,8 +172,8 @@ pub(super) struct RunConfig {
     pub(super) picture: Option<PathBuf>,
     pub(super) report: ReportArgument,
     pub(super) force: bool,
-    /// As they were given, for the report.
-    pub(super) settings: Settings,
+    /// The gate's level as it was given, for the report.
+    gate: String,
 }
 
 /// The settings that shaped the output.
@@ -207,64 +210,80 @@ impl Settings {
     }
 }
 
-impl RunConfig {
-    pub(super) fn new(arguments: &RunArguments) -> Result<Self> {
-        let (quiet, quiet_name) = match arguments.quiet {
-            QuietArgument::Zero => (Quiet::Zero, "zero"),
-            QuietArgument::Pass => (Quiet::Pass, "pass"),
-        };
-        let (faulty, faulty_name) = match arguments.faulty {
-            FaultyArgument::Reject => (Faulty::Reject, "reject"),
-            FaultyArgument::Silence => (Faulty::Silence, "silence"),
-        };
-        let wavenumber = match arguments.wavenumber {
-            WavenumberArgument::Cycles => Wavenumber::Cycles,
-            WavenumberArgument::Nyquist => Wavenumber::Nyquist,
-            WavenumberArgument::Radians => Wavenumber::Radians,
-        };
-        let gate = Gate { threshold: threshold(&arguments.gate)?, hold: arguments.hold, quiet, faulty };
+impl From<QuietArgument> for Quiet {
+    fn from(argument: QuietArgument) -> Self {
+        match argument {
+            QuietArgument::Zero => Self::Zero,
+            QuietArgument::Pass => Self::Pass,
+        }
+    }
+}
+
+impl From<FaultyArgument> for Faulty {
+    fn from(argument: FaultyArgument) -> Self {
+        match argument {
+            FaultyArgument::Reject => Self::Reject,
+            FaultyArgument::Silence => Self::Silence,
+        }
+    }
+}
+
+impl From<FilterArgument> for FilterChoice {
+    fn from(argument: FilterArgument) -> Self {
+        match argument {
+            FilterArgument::Seamless => Self::Mode(FilterMode::Seamless),
+            FilterArgument::Block => Self::Mode(FilterMode::Block),
+            FilterArgument::Off => Self::Off,
+        }
+    }
+}
+
+impl From<WavenumberArgument> for Wavenumber {
+    fn from(argument: WavenumberArgument) -> Self {
+        match argument {
+            WavenumberArgument::Cycles => Self::Cycles,
+            WavenumberArgument::Nyquist => Self::Nyquist,
+            WavenumberArgument::Radians => Self::Radians,
+        }
+    }
+}
+
+impl RunArguments {
+    /// What is to run, as far as it does not depend on the signal.
+    fn chain_settings(&self) -> Result<ChainSettings> {
+        let threshold = threshold(&self.gate)?;
+        let gate = Gate { threshold, hold: self.hold, quiet: self.quiet.into(), faulty: self.faulty.into() };
         gate.check().context("--gate")?;
-        let filter = match arguments.filter {
-            None => FilterChoice::WhereItHelps,
-            Some(FilterArgument::Off) => FilterChoice::Off,
-            Some(FilterArgument::Block) => FilterChoice::Mode(FilterMode::Block),
-            Some(FilterArgument::Seamless) => FilterChoice::Mode(FilterMode::Seamless),
+        let filter = self.filter.map_or(FilterChoice::WhereItHelps, Into::into);
+        let (wavenumber, measure) = (self.wavenumber.into(), Measure::Coherence);
+        let phi_resolvent = PhiResolvent { phi: self.phi, wavenumber, measure, ..PhiResolvent::default() };
+        let denoise = match &self.denoise {
+            None => DenoiseChoice::WhereItFits(self.denoise_settings.denoiser("builtin")?),
+            Some(choice) => DenoiseChoice::Asked(self.denoise_settings.denoiser(choice)?),
         };
-        let (phi, measure) = (arguments.phi, Measure::Coherence);
-        let phi_resolvent = PhiResolvent { phi, wavenumber, measure, ..PhiResolvent::default() };
-        let denoise = match &arguments.denoise {
-            None => DenoiseChoice::WhereItFits(arguments.denoise_settings.denoiser("builtin")?),
-            Some(choice) => DenoiseChoice::Asked(arguments.denoise_settings.denoiser(choice)?),
-        };
-        FrameShape::real(arguments.frame_len).check().context("--frame-len")?;
-        let chain = ChainSettings { gate, filter, phi_resolvent, denoise, frame_len: arguments.frame_len };
+        FrameShape::real(self.frame_len).check().context("--frame-len")?;
+        let chain = ChainSettings { gate, filter, phi_resolvent, denoise, frame_len: self.frame_len };
         chain.check()?;
         chain.check_filter().context("--filter")?;
+        Ok(chain)
+    }
+}
+
+impl RunConfig {
+    pub(in crate::cli) fn new(arguments: &RunArguments) -> Result<Self> {
+        let chain_settings = arguments.chain_settings()?;
         let format = arguments.format.as_deref().map(str::parse::<SampleFormat>).transpose()?;
-        let device: DeviceChoice = match arguments.device.parse() {
-            Ok(device) => device,
-            Err(never) => match never {},
-        };
+        let device = arguments.device.choice.clone();
         Ok(Self {
             input: arguments.input.clone(),
             output: arguments.output.clone(),
             hints: SourceHints { format, sample_rate_hz: arguments.sample_rate, channels: arguments.channels },
-            chain_settings: chain,
+            chain_settings,
             engine: EngineOptions { device, threads: arguments.threads, ..EngineOptions::default() },
             picture: arguments.picture.clone(),
             report: arguments.report,
             force: arguments.force,
-            settings: Settings {
-                gate: arguments.gate.clone(),
-                hold: arguments.hold,
-                quiet: quiet_name,
-                faulty: faulty_name,
-                filter: "off",
-                phi: arguments.phi,
-                wavenumber,
-                denoise: None,
-                device: arguments.device.clone(),
-            },
+            gate: arguments.gate.clone(),
         })
     }
 
@@ -276,17 +295,32 @@ impl RunConfig {
         }
         Ok(chain)
     }
-}
 
-impl Settings {
-    /// The settings as they came to be.
-    pub(super) fn settle(&mut self, chain: &Chain) {
-        self.filter = match chain.filter.map(|filter| filter.mode) {
-            None => "off",
-            Some(FilterMode::Block) => "block",
-            Some(FilterMode::Seamless) => "seamless",
-        };
-        self.denoise = chain.denoise.as_ref().map(DenoiseReport::new);
+    /// For the report: what was asked for, and what of it this chain runs.
+    pub(super) fn settings(&self, chain: &Chain) -> Settings {
+        let Gate { hold, quiet, faulty, .. } = self.chain_settings.gate;
+        let PhiResolvent { phi, wavenumber, .. } = self.chain_settings.phi_resolvent;
+        Settings {
+            gate: self.gate.clone(),
+            hold,
+            quiet: match quiet {
+                Quiet::Zero => "zero",
+                Quiet::Pass => "pass",
+            },
+            faulty: match faulty {
+                Faulty::Reject => "reject",
+                Faulty::Silence => "silence",
+            },
+            filter: match chain.filter.map(|filter| filter.mode) {
+                None => "off",
+                Some(FilterMode::Block) => "block",
+                Some(FilterMode::Seamless) => "seamless",
+            },
+            phi,
+            wavenumber,
+            denoise: chain.denoise.as_ref().map(DenoiseReport::new),
+            device: device::name(&self.engine.device).to_owned(),
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! The snapshot that everything reads, and what it is made of.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod counters;
+
+mod rolling;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+pub(crate) use self::counters::Counters;
+pub(crate) use self::rolling::{Rolling, histogram};
 use crate::device::DeviceInfo;
 use crate::qos::{PerQos, Qos};
 
@@ -162,58 +165,6 @@ pub struct CompiledSnapshot {
     pub time: Duration,
 }
 
-/// What an engine counts of its plans. Each counter is exact; read together they may be of slightly different moments.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    batches: AtomicU64,
-    frames: AtomicU64,
-    live: AtomicU64,
-    faulty: AtomicU64,
-    largest_batch: AtomicU64,
-    dropped: PerQos<AtomicU64>,
-    compiled: Mutex<CompiledSnapshot>,
-}
-
-impl Counters {
-    pub(crate) fn ran(&self, frames: u64, live: u64, faulty: u64) {
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.frames.fetch_add(frames, Ordering::Relaxed);
-        self.live.fetch_add(live, Ordering::Relaxed);
-        self.faulty.fetch_add(faulty, Ordering::Relaxed);
-        self.largest_batch.fetch_max(frames, Ordering::Relaxed);
-    }
-
-    /// A stream of that level dropped so many floats.
-    pub(crate) fn dropped(&self, qos: Qos, floats: u64) {
-        self.dropped[qos].fetch_add(floats, Ordering::Relaxed);
-    }
-
-    /// What streams of a level dropped so far.
-    pub(crate) fn dropped_by(&self, qos: Qos) -> u64 {
-        self.dropped[qos].load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn compiled(&self, built: usize, reused: usize, time: Duration) {
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.graphs += 1;
-        compiled.pipelines_built += built as u64;
-        compiled.pipelines_reused += reused as u64;
-        compiled.time += time;
-    }
-
-    pub(crate) fn snapshot(&self) -> (WorkSnapshot, CompiledSnapshot) {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let work = WorkSnapshot {
-            batches: read(&self.batches),
-            frames: read(&self.frames),
-            live: read(&self.live),
-            faulty: read(&self.faulty),
-            largest_batch: read(&self.largest_batch),
-        };
-        (work, *self.compiled.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// How an engine's devices are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
@@ -272,7 +223,7 @@ pub struct QosSnapshot {
     pub expired: u64,
     /// Jobs that were given up when the engine shut down.
     pub shut_down: u64,
-    /// Floats that live streams dropped because nobody took what came out in time, those of streams that are closed included.
+    /// Floats that live streams dropped because there was no room, those of streams that are closed included.
     pub dropped: u64,
     /// Results per second, over the last [`Snapshot::WINDOW`].
     pub rate_hz: f64,
@@ -313,6 +264,11 @@ pub struct LaneSnapshot {
     pub spans: Vec<Span>,
 }
 
+impl LaneSnapshot {
+    /// How many spans a lane remembers once they are over: of one that has so many, earlier ones may be forgotten.
+    pub const MOST_SPANS: usize = 256;
+}
+
 /// A stretch of time in which a lane was busy with one job, or a piece of it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Span {
@@ -351,6 +307,9 @@ impl QosSnapshot {
 }
 
 /// Streams that go together: those of one plan, one output and one level. Counts are since the first of them.
+///
+/// Where all of them are over, this is there until nobody holds an end of one any more; those that are opened meanwhile
+/// begin another.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 #[non_exhaustive]
 pub struct StreamsSnapshot {
@@ -382,73 +341,5 @@ impl StreamsSnapshot {
     /// Frames in a batch, on average.
     pub fn mean_batch(&self) -> f64 {
         (self.frames - self.passed) as f64 / self.batches.max(1) as f64
-    }
-}
-
-impl Latency {
-    fn of(times: &Histogram<u32>) -> Self {
-        let at = |quantile: f64| Duration::from_micros(times.value_at_quantile(quantile));
-        Self { count: times.len(), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: Duration::from_micros(times.max()) }
-    }
-}
-
-/// Parts of the window, each of which is forgotten as a whole.
-const PARTS: u32 = 4;
-
-/// Times of the last while, in microseconds.
-#[derive(Debug)]
-pub(crate) struct Rolling {
-    parts: Vec<(u128, Histogram<u32>)>,
-}
-
-impl Default for Rolling {
-    fn default() -> Self {
-        Self { parts: (0..PARTS).map(|_| (0, histogram())).collect() }
-    }
-}
-
-/// Of times in microseconds, to a hundredth of each.
-#[expect(clippy::expect_used, reason = "the bounds are constants")]
-pub(crate) fn histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 2).expect("up to an hour, to a hundredth, should be possible")
-}
-
-impl Rolling {
-    fn part_len() -> Duration {
-        Snapshot::WINDOW / PARTS
-    }
-
-    pub(crate) fn record(&mut self, now: Duration, time: Duration) {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let index = usize::try_from(turn % u128::from(PARTS)).unwrap_or(0);
-        let (of, times) = &mut self.parts[index];
-        if *of != turn {
-            *of = turn;
-            times.reset();
-        }
-        let micros = u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
-        times.saturating_record(micros.max(1));
-    }
-
-    /// All that is recent.
-    pub(crate) fn latency(&self, now: Duration) -> Latency {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let is_recent = |of: u128| turn.saturating_sub(of) < u128::from(PARTS);
-        let mut recent =
-            self.parts.iter().filter(|(of, times)| is_recent(*of) && !times.is_empty()).map(|(_, times)| times);
-        let Some(first) = recent.next() else { return Latency::default() };
-        let mut sum = first.clone();
-        for times in recent {
-            // Same bounds, so it always fits.
-            sum.add(times).ok();
-        }
-        Latency::of(&sum)
-    }
-
-    /// How far back that goes.
-    pub(crate) fn covers(now: Duration) -> Duration {
-        let turn = now.as_nanos() / Self::part_len().as_nanos();
-        let first = u32::try_from(turn.saturating_sub(u128::from(PARTS) - 1)).unwrap_or(u32::MAX);
-        now.saturating_sub(Self::part_len() * first)
     }
 }

@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::super::device::DeviceArgument;
 use super::super::progress::Interrupt;
 use super::super::{Misuse, print};
+use super::check_output;
 use crate::locate::training::{PolicyOptions, PolicyStep, PolicyTrainer};
 use crate::{Engine, EngineOptions};
 
@@ -60,9 +62,8 @@ pub(in crate::cli) struct PolicyArguments {
     #[arg(long)]
     force: bool,
 
-    /// auto (a hardware GPU, else the CPU), cpu, gpu, or part of an adapter's name: see `auricle devices`.
-    #[arg(long, default_value = "auto", value_name = "auto|cpu|gpu|NAME")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 
     /// Train with and without the entropy term and the resolvent, over five seeds, and compare; no policy is written.
     #[arg(long, conflicts_with_all = ["resume", "seed", "output", "directory", "force", "viz_interval", "distortion",
@@ -104,7 +105,7 @@ pub(in crate::cli) struct PolicyArguments {
     )]
     min_snr: f64,
 
-    /// The highest.
+    /// The highest signal-to-noise ratio, over the whole band.
     #[arg(
         long,
         value_name = "DB",
@@ -115,7 +116,7 @@ pub(in crate::cli) struct PolicyArguments {
     )]
     max_snr: f64,
 
-    /// How many of the pairs have a jammer at each receiver, 20 dB above the noise.
+    /// Share of the pairs, 0 to 1, that have a jammer at each receiver, 20 dB above the noise.
     #[arg(long, value_name = "0..1", default_value_t = PolicyOptions::default().jammers, conflicts_with = "resume", help_heading = "Signals")]
     jammer: f32,
 
@@ -127,7 +128,8 @@ pub(in crate::cli) struct PolicyArguments {
     #[arg(long, value_name = "LAMBDA", default_value_t = PolicyOptions::default().correlation_entropy, conflicts_with = "resume", help_heading = "Reward")]
     correlation_entropy: f32,
 
-    /// Smooth gradients with the phi-resolvent, and let activations cost what it would take out of them.
+    /// 0 to 1: how far the phi-resolvent smooths gradients, and how much of what it would take out of activations is
+    /// added to the loss; 0 leaves both alone.
     #[arg(long, value_name = "LAMBDA", default_value_t = PolicyOptions::default().resolvent, conflicts_with = "resume", help_heading = "Reward")]
     resolvent_lambda: f32,
 
@@ -164,10 +166,7 @@ impl PolicyArguments {
 
 pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     let options = arguments.options()?;
-    let device = match arguments.device.parse() {
-        Ok(device) => device,
-        Err(never) => match never {},
-    };
+    let device = arguments.device.choice.clone();
     let engine = Engine::open(&EngineOptions { device, ..EngineOptions::default() })?;
     let interrupt = Interrupt::listen()?;
     // A step ends by itself, and its checkpoint must be written.
@@ -175,14 +174,7 @@ pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     if arguments.ablate {
         return ablation::ablate(&engine, &options, &interrupt);
     }
-    if arguments.output.exists() && !arguments.force {
-        bail!("{} exists; --force replaces it", arguments.output.display());
-    }
-    // Not after minutes of training.
-    let folder = arguments.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        bail!("the folder {} of --output does not exist", folder.display());
-    }
+    check_output(&arguments.output, arguments.force)?;
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let checkpoint = directory.join("policy.checkpoint");

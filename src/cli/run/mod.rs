@@ -7,15 +7,21 @@
 //! A block holds the same number of frames of every channel. The last one is filled up with zeros, which are cut off
 //! again before anything is written: the output has the length of the input, to the sample.
 
+mod config;
+
+mod report;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::config::{ReportArgument, RunConfig, Settings};
+use self::config::{ReportArgument, Settings};
+pub(super) use self::config::{RunArguments, RunConfig};
+use self::report::{HopReport, Report, StageReport};
+use super::print;
 use super::progress::{Interrupt, Progress};
-use super::report::{HopReport, Report, StageReport};
 use crate::chain::{OUTPUT, POWERS};
 use crate::format::pending::PendingFile;
 use crate::format::planar::{interleaved_from_planar, planar_from_interleaved};
@@ -51,17 +57,17 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     let options = SinkOptions { force: config.force, ..SinkOptions::default() };
     let mut sink = Sink::create(config.output.as_path(), &template, &options)?;
     let chain = config.chain(&spec)?;
-    let mut settings = config.settings.clone();
-    settings.settle(&chain);
+    let settings = config.settings(&chain);
     sink.set_settings(serde_json::to_value(&settings)?);
+    let is_stream = sink.files().is_empty();
     let picture = open_picture(config, &template.inputs, &sink)?;
     interrupt.clean_up(sink.files().into_iter().chain(&picture).map(|file| file.temporary().to_owned()).collect());
 
     let engine = Engine::open(&config.engine)?;
     let plan = engine.compile(&chain.graph())?;
     let mut cleaning = Cleaning::new(config, settings, &spec, total, plan.session(spec.channels)?, sink);
-    let is_pipe = config.input == Path::new("-");
-    let block_frames = block_frames(config, &spec, is_pipe, chain.denoise.is_some());
+    // Where the end is not known, it is a pipe, by whatever name.
+    let block_frames = block_frames(config, &spec, total.is_none(), chain.denoise.is_some());
     let blocks = Blocks::read(source, block_frames * config.chain_settings.frame_len * spec.floats_per_sample_time())?;
     let progress = Progress::new(total, spec.sample_rate_hz);
     while let Some(block) = blocks.next(&interrupt)? {
@@ -72,14 +78,23 @@ pub(super) fn run(config: &RunConfig) -> Result<()> {
     cleaning.finish()?;
     progress.finish();
     if interrupt.is_wanted() {
-        bail!("interrupted; nothing was written to {}", config.output.display());
+        return Err(interrupted(config, is_stream));
     }
     interrupt.ignore();
     let report = cleaning.publish(&engine, picture, start)?;
     say(config, &report)
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is what was asked for")]
+/// What went into a stream cannot be taken back.
+fn interrupted(config: &RunConfig, is_stream: bool) -> anyhow::Error {
+    if is_stream {
+        anyhow!("interrupted")
+    } else {
+        anyhow!("interrupted; nothing was written to {}", config.output.display())
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the report is what was asked for, and standard output carries samples")]
 fn say(config: &RunConfig, report: &Report) -> Result<()> {
     let text = match config.report {
         ReportArgument::Text => report.text(),
@@ -87,10 +102,9 @@ fn say(config: &RunConfig, report: &Report) -> Result<()> {
     };
     if config.output == Path::new("-") {
         eprintln!("{text}");
-    } else {
-        println!("{text}");
+        return Ok(());
     }
-    Ok(())
+    print(&text)
 }
 
 fn warn(source: &mut Source) {
@@ -181,7 +195,8 @@ impl Blocks {
             }
             match self.filled.recv_timeout(Duration::from_millis(100)) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                // It says itself where the end is.
+                Err(RecvTimeoutError::Disconnected) => bail!("the thread that reads the input ended early"),
                 Ok(block) => {
                     let block = block?;
                     block.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -324,7 +339,7 @@ impl<'a> Cleaning<'a> {
             wall_s,
             frames_per_s: self.frames.total as f64 / wall_s,
             realtime_factor: signal_s.map(|signal_s| signal_s / wall_s),
-            settings: self.settings.clone(),
+            settings: self.settings,
         })
     }
 

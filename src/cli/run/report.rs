@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{DeviceInfo, FrameCounts};
-
 use super::config::Settings;
+use crate::cli::times::percentile;
+use crate::{DeviceInfo, FrameCounts};
 
 /// The report. Times are in seconds; `stages` share the time that the graph ran, so that they add up to it.
 #[derive(Debug, serde::Serialize)]
@@ -48,10 +48,9 @@ pub(super) struct HopReport {
 
 impl HopReport {
     pub(super) fn new(times: &mut [Duration]) -> Option<Self> {
-        times.sort_unstable();
-        let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
-        let in_us = |time: &Duration| 1e6 * time.as_secs_f64();
-        Some(Self { calls: times.len(), p50_us: in_us(at(50)?), p99_us: in_us(at(99)?) })
+        let calls = times.len();
+        let mut at_us = |of_hundred| percentile(times, of_hundred).map(|time| 1e6 * time.as_secs_f64());
+        Some(Self { calls, p50_us: at_us(50)?, p99_us: at_us(99)? })
     }
 }
 
