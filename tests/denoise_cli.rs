@@ -140,4 +140,11 @@ fn training_a_denoiser_checks_its_options_before_it_begins() {
     refused(&["--mask-floor", "nan"], 2, "expected -200 to 0");
     refused(&["--learning-rate", "0"], 2, "expected 0.000000001 to 1");
     refused(&["-o", "no/such/x.safetensors"], 1, "does not exist");
+    // A folder that is made for the checkpoints may hold the output, too: what is missing is something else.
+    let folder = Folder::new();
+    let (directory, output) = (folder.path("try"), folder.path("try/x.safetensors"));
+    let options = ["--directory", directory.to_str().unwrap(), "-o", output.to_str().unwrap(), "--resume"];
+    let output = auricle(["train", "denoiser"]).args(options).output().expect("it starts");
+    let message = text(&output.stderr);
+    assert!(!output.status.success() && message.contains("checkpoint"), "{message}");
 }

@@ -208,6 +208,46 @@ fn what_is_left_of_a_stream_that_is_over_keeps_no_plan() {
     drop((input, output));
 }
 
+/// However many streams came and went, and whoever keeps a control of them: streams of one plan and level are one entry.
+#[test]
+fn streams_that_follow_each_other_are_counted_together() {
+    let engine = open(auricle::DeviceChoice::Cpu);
+    let plan = copying(&engine, Gate::default());
+    let mut controls = Vec::new();
+    for round in 1..=20 {
+        let (mut input, mut output) = engine_stream(&engine, &plan, Qos::High).split();
+        input.push(&numbered(0..3)).expect("taken");
+        controls.push(input.control());
+        input.finish();
+        assert_eq!(output.pull_all(&mut [0.0; 200], LONG).expect("all comes out"), 192);
+        drop((input, output));
+        let start = Instant::now();
+        // All have left, before the next one comes.
+        while engine.snapshot().expect("a snapshot").streams.iter().any(|group| group.streams > 0) {
+            assert!(start.elapsed() < LONG, "the stream should leave");
+            std::thread::yield_now();
+        }
+        let snapshot = engine.snapshot().expect("a snapshot");
+        assert_eq!(snapshot.streams.iter().map(|group| group.frames).collect::<Vec<_>>(), [3 * round], "in one entry");
+    }
+}
+
+/// Nobody has to push to a stream whose callback panicked for its plan to go.
+#[test]
+fn a_stream_whose_callback_panicked_is_let_go_though_its_input_is_kept() {
+    let engine = open(auricle::DeviceChoice::Cpu);
+    let plan = copying(&engine, Gate::default());
+    let mut input = engine.open_stream_with(&plan, options(Qos::High), |_| panic!("no good")).expect("it opens");
+    input.push(&numbered(0..1)).expect("taken");
+    drop(plan);
+    let start = Instant::now();
+    while !engine.snapshot().expect("a snapshot").plans.is_empty() {
+        assert!(start.elapsed() < LONG, "the stream keeps its plan");
+        std::thread::yield_now();
+    }
+    assert!(input.push(&numbered(1..2)).is_err(), "it is over");
+}
+
 /// What a callback holds may panic as it goes: that ends no other stream of the plan and the level.
 #[test]
 fn a_callback_whose_end_panics_ends_its_own_stream_only() {

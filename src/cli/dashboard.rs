@@ -12,9 +12,11 @@ use crate::stage::denoise::model::Model;
 use crate::stage::gate::Threshold;
 
 const DETAILS: &str = "\
-With INPUT, each recording becomes a live stream, played over and over at the speed that it was made at. With --demo, the
-engine works on signals that it makes itself, at all three levels of service. With --connect, an engine somewhere else is
-shown, through its `auricle serve`. Without any of them the window is empty: add streams there, or drop recordings into it.
+With INPUT, each recording becomes a live stream, played over and over at the
+speed that it was made at. With --demo, the engine works on signals that it
+makes itself, at all three levels of service. With --connect, an engine
+somewhere else is shown, through its `auricle serve`. Without any of them the
+window is empty: add streams there, or drop recordings into it.
 
 All figures are the engine's own. F1 in the window shows all keys.
 
@@ -24,8 +26,8 @@ Examples:
   auricle serve & auricle dashboard --connect http://127.0.0.1:7870
   auricle dashboard --demo --screenshot dashboard.png --size 1280x800 --scale 2
 
-A window needs a desktop (X11, Wayland, Windows or macOS) and something to draw with: a GPU, or Mesa's software driver. A
-picture needs no desktop.";
+A window needs a desktop (X11, Wayland, Windows or macOS) and something to draw
+with: a GPU, or Mesa's software driver. A picture needs no desktop.";
 
 /// Watch an engine at work and steer it.
 #[derive(Debug, clap::Args)]

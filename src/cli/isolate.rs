@@ -13,12 +13,14 @@ use crate::{
 };
 
 const DETAILS: &str = "\
-Opens two engines on the CPU device, one as the system places its threads and one isolated, and gives both in turn a small
-urgent job every millisecond: what counts is how long it takes until a lane begins. Run it while the machine does what it
-will do then.
+Opens two engines on the CPU device, one as the system places its threads and
+one isolated, and gives both in turn a small urgent job every millisecond: what
+counts is how long it takes until a lane begins. Run it while the machine does
+what it will do then.
 
-Nothing here needs a privilege. More can be had from whoever runs the machine: `ulimit -l` for locked memory, and processors
-that nothing else runs on (`isolcpus=` on Linux's command line), which are taken first.
+Nothing here needs a privilege. More can be had from whoever runs the machine:
+`ulimit -l` for locked memory, and processors that nothing else runs on
+(`isolcpus=` on Linux's command line), which are taken first.
 
 In an app: EngineOptions::isolation.
 

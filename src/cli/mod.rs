@@ -38,18 +38,19 @@ use clap::{CommandFactory as _, Parser};
 
 const EXAMPLES: &str = "\
 Examples:
-  auricle run noisy.wav -o clean.wav                 clean a recording, with the defaults
-  auricle run noisy.wav -o clean.wav --picture p.png and draw it before and after
-  auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off --wavenumber nyquist
+  auricle run noisy.wav -o clean.wav          clean a recording, with defaults
+  auricle run a.wav -o b.wav --picture p.png  and draw it before and after
+  auricle run capture.cu8 -o out.cu8 --sample-rate 2e6 --gate off \\
+    --wavenumber nyquist
   arecord -q -f FLOAT_LE -r 16000 -d 60 | auricle run - -o clean.wav
-  auricle eval --noisy noisy/ --clean clean/         how good the result is, in numbers
-  auricle eval policy builtin                        how well delays between two receivers come out
-  auricle dashboard --demo                           a window on an engine at work
-  auricle serve                                      hints, cleaning and metrics over HTTP, on this machine
-  auricle devices                                    what can run here, and which one `auto` takes
-  auricle bench all --quick                          how fast all of it is here, beside its limits and its peers
-  auricle bench qos                                  are urgent jobs on time while others fill the device
-  auricle model show dtln.safetensors                what a denoiser is, and what it costs
+  auricle eval --noisy noisy/ --clean clean/  how good the result is, in numbers
+  auricle eval policy builtin                 delays between two receivers
+  auricle dashboard --demo                    a window on an engine at work
+  auricle serve                               hints, cleaning, metrics over HTTP
+  auricle devices                             what can run, and `auto`'s choice
+  auricle bench all --quick                   how fast, beside limits and peers
+  auricle bench qos                           are urgent jobs on time under load
+  auricle model show dtln.safetensors         what a denoiser is, what it costs
 
 `auricle help run` explains every option.";
 
@@ -174,4 +175,24 @@ fn start_log() {
         .with_target(false)
         .without_time()
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What clap does not wrap itself.
+    fn check(command: &clap::Command) {
+        for text in [command.get_after_help(), command.get_after_long_help()].into_iter().flatten() {
+            for line in text.to_string().lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+
+    #[test]
+    fn long_help_fits_a_terminal_of_80_columns() {
+        check(&Arguments::command());
+    }
 }

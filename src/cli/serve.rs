@@ -15,19 +15,21 @@ use crate::{Engine, EngineOptions, ShutDown};
 
 const DETAILS: &str = "\
 What it offers (openapi.json has it all):
-  GET  /gpu/hints?qos=default&target_latency_ms=50   how large the next batch should be
-  POST /v1/clean                                     a recording in, the clean one out
-  GET  /v1/stream                                    a WebSocket for a live signal
-  GET  /metrics, /livez, /readyz, /v1/snapshot, /    for whoever watches
+  GET  /gpu/hints?qos=low&target_latency_ms=20     how large a batch should be
+  POST /v1/clean                                   cleans the recording you send
+  GET  /v1/stream                                  a WebSocket for a live signal
+  GET  /metrics, /livez, /readyz, /v1/snapshot, /  for whoever watches
 
 Examples:
   auricle serve
   curl --data-binary @noisy.wav 'localhost:7870/v1/clean' -o clean.wav
   curl 'localhost:7870/gpu/hints?qos=low&target_latency_ms=20'
-  openssl rand -hex 32 > token && auricle serve --listen 0.0.0.0:7870 --token-file token
+  openssl rand -hex 32 > token
+  auricle serve --listen 0.0.0.0:7870 --token-file token
   curl -H \"Authorization: Bearer $(cat token)\" 'http://192.168.0.7:7870/metrics'
 
-It ends on Ctrl-C and SIGTERM: what has begun is finished first, for as long as --grace says.";
+It ends on Ctrl-C and SIGTERM: what has begun is finished first, for as long as
+--grace says.";
 
 /// Offer the engine over HTTP.
 #[derive(Debug, clap::Args)]

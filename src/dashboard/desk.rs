@@ -31,7 +31,7 @@ use crate::{DeviceChoice, DeviceInfo, Engine, EngineOptions, PerQos, Qos};
 /// Samples of a frame.
 pub(super) const FRAME_LEN: usize = 1024;
 /// Commands that may wait, beside the streams of the beginning: more than anybody gives by hand while an engine opens.
-const MOST_COMMANDS: usize = 256;
+const MOST_COMMANDS: usize = 4096;
 
 /// What runs on every stream.
 #[derive(Clone, Debug, PartialEq)]

@@ -102,6 +102,8 @@ pub(super) struct History {
     pub(super) last_s: f64,
     pub(super) plans: Vec<PlanRates>,
     before: VecDeque<(f64, Vec<PlanSnapshot>)>,
+    /// What comes next may be of another engine, with a clock of its own.
+    pub(super) may_be_another: bool,
     /// From the time of the engine's scheduler to ours.
     offset_s: f64,
 }
@@ -120,7 +122,7 @@ impl History {
     /// Takes a snapshot that came `at_s`.
     pub(super) fn add(&mut self, at_s: f64, snapshot: Snapshot, hints: Option<&PerQos<Suggestion>>) {
         let uptime_s = snapshot.uptime.as_secs_f64();
-        let is_new = self.last.as_ref().is_none_or(|last| snapshot.uptime < last.uptime);
+        let is_new = self.may_be_another || self.last.as_ref().is_none_or(|last| snapshot.uptime < last.uptime);
         if is_new {
             self.begin_anew();
             self.offset_s = at_s - uptime_s;
@@ -145,6 +147,7 @@ impl History {
     pub(super) fn begin_anew(&mut self) {
         self.last = None;
         self.before.clear();
+        self.may_be_another = false;
     }
 
     fn point(&self, at_s: f64, now: &Snapshot, hints: Option<&PerQos<Suggestion>>) -> Point {

@@ -81,8 +81,7 @@ impl Remote {
                 Err(error) => {
                     let next = format!("Start `auricle serve` there, or check the address. Trying {} again.", self.url);
                     let mut figures = shared.figures();
-                    // What answers next may be another one, with a clock of its own.
-                    figures.history.begin_anew();
+                    figures.history.may_be_another = true;
                     figures.state = State::Failed { error, next };
                 }
             }

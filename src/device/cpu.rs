@@ -18,7 +18,7 @@ use super::gating::{Gating, LiveRow};
 use super::host::HostPool;
 use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::Result;
-use crate::frame::{FrameState, LONGEST_FRAME};
+use crate::frame::{FrameShape, FrameState, LONGEST_FRAME};
 use crate::qos::Qos;
 use crate::recording::batch::Batch;
 use crate::recording::results::{Chunk, RunOutput};
@@ -110,9 +110,10 @@ fn most_floats(recording: &Recording) -> usize {
 
 /// Frames that a worker gates at once.
 fn span_frames(recording: &Recording) -> usize {
-    let floats = most_floats(recording);
-    let shortest = if floats <= LONGEST_OWN_FRAME { SHORTEST_SPAN } else { 1 };
-    (SPAN_FLOATS / floats).max(shortest)
+    let results = recording.buffers.iter().map(|spec| spec.shape);
+    let longest = recording.inputs.iter().map(|(_, shape)| *shape).chain(results).map(FrameShape::floats).max();
+    let shortest = if longest.unwrap_or(0) <= LONGEST_OWN_FRAME { SHORTEST_SPAN } else { 1 };
+    (SPAN_FLOATS / most_floats(recording)).max(shortest)
 }
 
 struct CpuPlan {

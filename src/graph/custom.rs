@@ -78,7 +78,8 @@ impl CustomKernel {
         same_twin && self.wgsl == other.wgsl && self.params == other.params && self.shape == other.shape
     }
 
-    /// Appends a parameter (`f32`, `u32` or `i32`) to the uniform struct, after `frame_len`.
+    /// Appends a parameter (`f32`, `u32` or `i32`) to the uniform struct, after `frame_len`. A struct that is larger than its
+    /// parameters is refused; where WGSL leaves gaps between its members, or within the last one, those count as parameters.
     #[must_use]
     pub fn param(mut self, value: impl Into<ParamWord>) -> Self {
         self.params.push(value.into().0);

@@ -14,9 +14,6 @@ use crate::telemetry::Counters;
 
 use super::Profile;
 
-/// What can be run on and is not, at most.
-const MOST_IDLE: usize = 8;
-
 /// A recording, ready to run.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -27,8 +24,9 @@ pub(super) struct Frames {
     figures: RunFigures,
     /// Live signals that count on it.
     keeper: Keeper,
-    /// What can be run on and is not: one for each thread that ran it at the same time as others.
+    /// What can be run on and is not: one for each thread that ran it at the same time as others, and so many at most.
     idle: Mutex<Vec<Box<dyn PreparedPlan>>>,
+    most_idle: usize,
 }
 
 /// Who is told what its runs did.
@@ -65,6 +63,7 @@ impl Frames {
             figures,
             keeper: Keeper::default(),
             idle: Mutex::default(),
+            most_idle: 2 * std::thread::available_parallelism().map_or(4, usize::from),
         };
         let first = frames.prepare()?;
         frames.report = first.report().clone();
@@ -137,7 +136,7 @@ impl Frames {
     /// For the next run. What a burst of many threads needed does not stay.
     fn put_back(&self, one: Box<dyn PreparedPlan>) {
         let mut idle = self.idle();
-        if idle.len() < MOST_IDLE {
+        if idle.len() < self.most_idle {
             idle.push(one);
         } else {
             drop(idle);

@@ -137,11 +137,6 @@ impl Plan {
         self.inner.graph.is_same(&other.inner.graph)
     }
 
-    /// Whether it is the same plan, and not only a like one.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
-    }
-
     /// Whether it was compiled for this processor.
     pub(crate) fn is_of(&self, processor: &Arc<Processor>) -> bool {
         Arc::ptr_eq(&self.inner.processor, processor)

@@ -54,11 +54,22 @@ pub(crate) enum Load {
     App,
 }
 
+/// A job in its queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) id: JobId,
+    pub(crate) load: Load,
+    /// Whether it counts against the capacity.
+    pub(crate) is_bounded: bool,
+}
+
 /// The queues, and what is in flight.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     bounds: Bounds,
-    queues: PerQos<BTreeMap<Place, (JobId, Load)>>,
+    queues: PerQos<BTreeMap<Place, Waiting>>,
+    /// How many of those count against the capacity.
+    bounded: PerQos<usize>,
     busy_lanes: PerQos<usize>,
     in_flight: PerQos<usize>,
     floor: Floor,
@@ -70,6 +81,7 @@ impl Dispatch {
         Self {
             bounds,
             queues: PerQos::default(),
+            bounded: PerQos::default(),
             busy_lanes: PerQos::default(),
             in_flight: PerQos::default(),
             floor: Floor::new(bounds.low_floor),
@@ -86,8 +98,8 @@ impl Dispatch {
         deadline: Option<Duration>,
         behind: bool,
     ) -> Option<Place> {
-        let is_full = self.queues[qos].len() >= self.bounds.capacity[qos];
-        (!is_full).then(|| self.admit_always(id, qos, load, deadline, behind))
+        let is_full = self.bounded[qos] >= self.bounds.capacity[qos];
+        (!is_full).then(|| self.put(qos, Waiting { id, load, is_bounded: true }, deadline, behind))
     }
 
     /// The same, for a job that is bounded elsewhere.
@@ -99,28 +111,34 @@ impl Dispatch {
         deadline: Option<Duration>,
         behind: bool,
     ) -> Place {
+        self.put(qos, Waiting { id, load, is_bounded: false }, deadline, behind)
+    }
+
+    fn put(&mut self, qos: Qos, waiting: Waiting, deadline: Option<Duration>, behind: bool) -> Place {
         let place = Place { behind, deadline: deadline.unwrap_or(Duration::MAX), arrival: self.arrivals };
         self.arrivals += 1;
-        self.queues[qos].insert(place, (id, load));
+        self.put_back(qos, waiting, place);
         place
     }
 
     /// Puts back a job of which a piece was done. It has its place already, so the queue may be full.
-    pub(crate) fn put_back(&mut self, id: JobId, qos: Qos, load: Load, place: Place) {
-        self.queues[qos].insert(place, (id, load));
+    pub(crate) fn put_back(&mut self, qos: Qos, waiting: Waiting, place: Place) {
+        self.bounded[qos] += usize::from(waiting.is_bounded);
+        self.queues[qos].insert(place, waiting);
     }
 
     /// The same, behind those that came meanwhile; returns the new place.
-    pub(crate) fn put_last(&mut self, id: JobId, qos: Qos, load: Load, place: Place) -> Place {
+    pub(crate) fn put_last(&mut self, qos: Qos, waiting: Waiting, place: Place) -> Place {
         let place = Place { arrival: self.arrivals, ..place };
         self.arrivals += 1;
-        self.put_back(id, qos, load, place);
+        self.put_back(qos, waiting, place);
         place
     }
 
     /// Takes a job out of its queue, if it is there.
     pub(crate) fn remove(&mut self, qos: Qos, place: Place) {
-        self.queues[qos].remove(&place);
+        let removed = self.queues[qos].remove(&place);
+        self.bounded[qos] -= usize::from(removed.is_some_and(|waiting| waiting.is_bounded));
     }
 
     /// What a free lane of this level works on now, if anything. Each job taken must be [ended](Self::end).
@@ -128,7 +146,8 @@ impl Dispatch {
         if !self.may_start(qos) {
             return None;
         }
-        let (_, (id, load)) = self.queues[qos].pop_first()?;
+        let (_, Waiting { id, load, is_bounded }) = self.queues[qos].pop_first()?;
+        self.bounded[qos] -= usize::from(is_bounded);
         self.busy_lanes[qos] += 1;
         self.in_flight[qos] += usize::from(load == Load::Device);
         Some((id, load))
@@ -146,7 +165,7 @@ impl Dispatch {
 
     /// Whether a free lane of this level would get something.
     pub(crate) fn may_start(&self, qos: Qos) -> bool {
-        let Some((_, (_, load))) = self.queues[qos].first_key_value() else { return false };
+        let Some((_, Waiting { load, .. })) = self.queues[qos].first_key_value() else { return false };
         if self.busy_lanes[qos] >= self.bounds.lanes[qos] {
             return false;
         }
@@ -192,6 +211,11 @@ impl Dispatch {
 
     pub(crate) fn waiting(&self, qos: Qos) -> usize {
         self.queues[qos].len()
+    }
+
+    /// Those of them that count against the capacity.
+    pub(crate) fn waiting_bounded(&self, qos: Qos) -> usize {
+        self.bounded[qos]
     }
 
     pub(crate) fn in_flight(&self, qos: Qos) -> usize {

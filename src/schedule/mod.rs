@@ -53,7 +53,7 @@ use crossbeam::sync::Unparker;
 pub(crate) use self::bell::Bell;
 pub(crate) use self::dispatch::Bounds;
 pub(crate) use self::dispatch::Load;
-use self::dispatch::{Dispatch, JobId, Place};
+use self::dispatch::{Dispatch, JobId, Place, Waiting};
 pub use self::entropy::{entropy_of_powers, qos_from_entropy, spectral_entropy};
 use self::figures::Figures;
 pub use self::lane::{Lane, LaneGuard};
@@ -90,6 +90,13 @@ struct Job {
     started: Option<Duration>,
     /// Time with lanes.
     worked: Duration,
+}
+
+impl Job {
+    /// As its queue has it.
+    fn waiting(&self, id: JobId) -> Waiting {
+        Waiting { id, load: self.load, is_bounded: self.is_bounded }
+    }
 }
 
 /// One lane of a level.
@@ -293,7 +300,7 @@ impl Schedule {
             false => Some(state.dispatch.admit_always(id, qos, load, deadline, behind)),
         };
         let Some(place) = place else {
-            let waiting = state.dispatch.waiting(qos);
+            let waiting = state.dispatch.waiting_bounded(qos);
             state.figures.refused(qos);
             return Err(Error::QueueFull { qos, waiting, retry_after: state.figures.between_answers(qos) });
         };
@@ -514,11 +521,11 @@ impl State {
                     }
                     job.place.behind = behind;
                 }
-                self.dispatch.put_back(id, lane.qos, job.load, job.place);
+                self.dispatch.put_back(lane.qos, job.waiting(id), job.place);
             }
             Progress::Again(work) => {
                 job.work = Some(work);
-                job.place = self.dispatch.put_last(id, lane.qos, job.load, job.place);
+                job.place = self.dispatch.put_last(lane.qos, job.waiting(id), job.place);
             }
             Progress::Done(answer) => {
                 back.done = self.close(id, now, Outcome::Done);

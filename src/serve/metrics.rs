@@ -13,7 +13,7 @@ use metrics::{
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::{App, Problem};
-use crate::{Engine, Error, HealthState, Latency, Qos, Snapshot};
+use crate::{DeviceKind, Engine, Error, HealthState, Latency, Qos, Snapshot};
 
 /// How often observations are put into their buckets, asked for or not.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -182,9 +182,13 @@ fn engine_figures(snapshot: &Snapshot) {
         let index = lane.index.to_string();
         gauge!("auricle_lane_occupancy_ratio", "qos" => lane.qos.name(), "lane" => index).set(lane.occupancy);
     }
-    // Where the CPU does the work, nothing is taken any more of what it had been before.
-    gauge!("auricle_memory_used_bytes").set(snapshot.memory.map_or(0.0, |memory| memory.used_bytes as f64));
+    // Where the CPU does all the work, nothing is taken any more of what it had been before.
+    let mut devices = snapshot.devices.iter().map(|(_, device)| device);
+    if devices.all(|device| device.as_ref().is_some_and(|device| device.kind == DeviceKind::Cpu)) {
+        gauge!("auricle_memory_used_bytes").set(0.0);
+    }
     if let Some(memory) = &snapshot.memory {
+        gauge!("auricle_memory_used_bytes").set(memory.used_bytes as f64);
         counter!("auricle_memory_evicted_total").absolute(memory.evicted);
         if let Some(budget) = memory.budget_bytes {
             gauge!("auricle_memory_budget_bytes").set(budget as f64);

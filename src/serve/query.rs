@@ -69,7 +69,7 @@ pub(super) struct CleanQuery {
     /// Unless set: `off` where a denoiser runs, else `seamless`.
     #[param(inline)]
     filter: Option<FilterParam>,
-    /// Strength of the filter, above 0; the golden ratio unless set. A very large one needs longer frames, or `filter=block`.
+    /// Strength of the filter, above 0; the golden ratio unless set. A very large one needs `filter=block`.
     #[param(exclusive_minimum = 0)]
     phi: Option<f64>,
     /// Unit of k in the filter.

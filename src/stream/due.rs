@@ -100,6 +100,11 @@ impl Due {
         }
     }
 
+    /// Whether a turn was asked for and has not landed.
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
     /// A turn is about to be asked for.
     pub(super) fn takes_off(&self) {
         self.in_flight.store(true, Ordering::Release);

@@ -1,16 +1,17 @@
 //! What the ends of a stream know of the group that works on it: little, so that it can stay when the group is gone.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::due::Due;
 use super::members::Turn;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::qos::Qos;
 use crate::schedule::Bell;
 use crate::telemetry::{Counters, Rolling, StreamsSnapshot};
 
-/// It is there as long as its group, and as long as somebody holds an end of a stream that lived there.
+/// It is there as long as its group, and as long as somebody holds an end or a control of a stream that lived there. The
+/// next group of the same plan, output and level goes on with it.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) output: String,
@@ -18,6 +19,8 @@ pub(super) struct Front {
     pub(super) due: Due,
     opened: Instant,
     counters: Arc<Counters>,
+    /// Which plan it is of.
+    profile: Weak<Profile>,
     figures: Mutex<Figures>,
 }
 
@@ -43,8 +46,14 @@ impl Front {
             due: Due::new(bell),
             opened: Instant::now(),
             counters: Arc::clone(plan.counters()),
+            profile: Arc::downgrade(plan.profile()),
             figures: Mutex::default(),
         }
+    }
+
+    /// Whether it is that of a plan's output at a level.
+    pub(super) fn is_of(&self, plan: &Plan, output: &str, qos: Qos) -> bool {
+        self.output == output && self.qos == qos && std::ptr::eq(self.profile.as_ptr(), Arc::as_ptr(plan.profile()))
     }
 
     /// A stream of it dropped so many floats.

@@ -13,8 +13,7 @@ use super::sink::Sink;
 use super::{Failure, Shared};
 use crate::error::{Error, Result};
 use crate::plan::{ChannelState, Compiled, Plan};
-use crate::qos::Qos;
-use crate::schedule::{Answer, Answered, Bell, Lane, Progress, Watch, Work, outside};
+use crate::schedule::{Answer, Answered, Lane, Progress, Watch, Work, outside};
 
 /// Streams of one plan, output and level.
 #[derive(Debug)]
@@ -29,6 +28,15 @@ pub(crate) struct Group {
     members: Mutex<Members>,
 }
 
+/// Ends a group's streams when it goes, if the group is over.
+struct EndIfOver<'a>(&'a Group);
+
+impl Drop for EndIfOver<'_> {
+    fn drop(&mut self) {
+        self.0.end_if_over();
+    }
+}
+
 /// A stream on its way from one group to another.
 struct Moving {
     states: Result<Vec<ChannelState>>,
@@ -39,13 +47,13 @@ struct Moving {
 }
 
 impl Group {
-    /// A group without streams, whose observer has this bell.
-    pub(super) fn new(plan: &Plan, output: &str, qos: Qos, bell: &Arc<Bell>) -> Result<Self> {
-        let compiled = plan.on(qos)?;
-        let members = Mutex::new(Members::new(&compiled, output)?);
+    /// A group without streams.
+    pub(super) fn new(plan: &Plan, front: &Arc<Front>) -> Result<Self> {
+        let compiled = plan.on(front.qos)?;
+        let members = Mutex::new(Members::new(&compiled, &front.output)?);
         Ok(Self {
             plan: plan.clone(),
-            front: Arc::new(Front::new(plan, output, qos, bell)),
+            front: Arc::clone(front),
             compiled: Mutex::new(compiled),
             is_over: AtomicBool::new(false),
             failure: OnceLock::new(),
@@ -92,13 +100,11 @@ impl Group {
 
     /// Works on the members. Nothing that this calls may ask for them again: on the same thread that is refused before.
     fn with_members<T>(&self, work: impl FnOnce(&mut Members) -> T) -> T {
-        let done = {
-            let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
-            let _inside = Inside::enter();
-            work(&mut members)
-        };
-        self.end_if_over();
-        done
+        // After the lock, and also by a panic.
+        let _end = EndIfOver(self);
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let _inside = Inside::enter();
+        work(&mut members)
     }
 
     pub(super) fn compiled(&self) -> Arc<Compiled> {

@@ -354,11 +354,11 @@ impl Members {
         Ok(took)
     }
 
-    /// Ends streams whose input has ended and is used up.
+    /// Ends streams whose input has ended and is used up, and lets go of those that are over.
     fn finish(&mut self, gone: &mut Vec<Member>) -> Result<()> {
         let mut index = 0;
         while index < self.all.len() {
-            if self.may_finish(index) {
+            if self.all[index].stream.is_over() || self.may_finish(index) {
                 let member = &mut self.all[index];
                 if !self.channels.is_new(member.channels[0]) && !member.stream.is_over() {
                     self.channels.finish(&member.channels)?;

@@ -240,8 +240,11 @@ impl Shared {
     /// From now on this group works on it, of which it is a member.
     fn moves_in(&self, group: &Arc<Group>) {
         let mut home = self.home();
+        let is_elsewhere = !Arc::ptr_eq(&home.front, &group.front);
         *home = Place { front: Arc::clone(&group.front), group: Some(Arc::clone(group)) };
-        self.home_version.fetch_add(1, Ordering::AcqRel);
+        if is_elsewhere {
+            self.home_version.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// It has ended, and is no member of a group any more: whoever still holds an end of it holds no device by that.

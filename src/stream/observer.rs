@@ -102,26 +102,43 @@ impl Observer {
     /// The group of a plan's output, made when there is none.
     pub(super) fn group(&self, plan: &Plan, output: &str, qos: Qos) -> Result<Arc<Group>> {
         refuse_inside("a stream is opened or moved")?;
-        let is_it = |group: &Arc<Group>| {
-            let front = &group.front;
-            group.plan.is_same(plan) && front.output == output && front.qos == qos && !group.is_over()
+        // Whoever lets go of a group last ends its plan, in which an app's code may be: not while the list is locked.
+        let mut seen = Vec::new();
+        let find = |groups: &[Known], seen: &mut Vec<Arc<Group>>| {
+            seen.extend(groups.iter().filter_map(|known| known.group.upgrade()));
+            seen.iter().find(|group| group.front.is_of(plan, output, qos) && !group.is_over()).cloned()
         };
-        let find = |groups: &[Known]| groups.iter().filter_map(|known| known.group.upgrade()).find(is_it);
-        if let Some(group) = find(&self.groups()) {
+        let found = find(&self.groups(), &mut seen);
+        outside(|| drop(std::mem::take(&mut seen)));
+        if let Some(group) = found {
             return Ok(group);
         }
+        let front = self.front(plan, output, qos);
         // This may take a while; streams of other groups go on meanwhile.
-        let made = Arc::new(Group::new(plan, output, qos, &self.bell)?);
+        let made = Arc::new(Group::new(plan, &front)?);
         let mut groups = self.groups();
-        if let Some(group) = find(&groups) {
-            return Ok(group);
-        }
+        let found = find(&groups, &mut seen);
         // The observer looks at them for the last time after this is so.
-        if self.schedule.is_closed() {
-            return Err(Error::ShutDown { job: "stream".to_owned() });
+        let is_closed = self.schedule.is_closed();
+        if found.is_none() && !is_closed {
+            groups.retain(|known| !std::ptr::eq(known.front.as_ptr(), Arc::as_ptr(&front)));
+            groups.push(Known { group: Arc::downgrade(&made), front: Arc::downgrade(&front) });
         }
-        groups.push(Known { group: Arc::downgrade(&made), front: Arc::downgrade(&made.front) });
-        Ok(made)
+        drop(groups);
+        outside(|| drop(seen));
+        match found {
+            Some(group) => Ok(group),
+            None if is_closed => Err(Error::ShutDown { job: "stream".to_owned() }),
+            None => Ok(made),
+        }
+    }
+
+    /// What the ends of a new group's streams know: that of the last group, if somebody has it still and nothing is going on.
+    fn front(&self, plan: &Plan, output: &str, qos: Qos) -> Arc<Front> {
+        let is_free = |known: &&Known| known.group.strong_count() == 0;
+        let fits = |front: &Arc<Front>| front.is_of(plan, output, qos) && !front.due.is_in_flight();
+        let kept = self.groups().iter().filter(is_free).filter_map(|known| known.front.upgrade()).find(fits);
+        kept.unwrap_or_else(|| Arc::new(Front::new(plan, output, qos, &self.bell)))
     }
 
     pub(crate) fn snapshot(&self) -> Vec<StreamsSnapshot> {

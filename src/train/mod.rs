@@ -117,7 +117,7 @@ pub enum TrainError {
     Output(#[from] crate::format::FileError),
 
     /// Nothing to learn from is made any more.
-    #[error("the mixtures of the next steps are not made: {problem}; --resume goes on from the last checkpoint")]
+    #[error("the mixtures of the next steps are not made: {problem}")]
     Mixtures {
         /// Why.
         problem: String,

@@ -195,7 +195,10 @@ impl Trainer {
         let mut since = Instant::now();
         while self.progress.step < self.progress.steps && !stopped() {
             let Ok(batch) = batches.recv() else {
-                return Err(TrainError::Mixtures { problem: "the thread that makes them has ended early".to_owned() });
+                return Err(TrainError::Mixtures {
+                    problem: "their thread has panicked, which is a mistake in auricle; another --seed goes around it"
+                        .to_owned(),
+                });
             };
             losses.push(self.step(&batch)?);
             report(Report::Step(self.progress.step, losses[losses.len() - 1]));
@@ -227,7 +230,9 @@ impl Trainer {
             }
         };
         let thread = std::thread::Builder::new().name("train.mixtures".to_owned()).spawn(make);
-        thread.map_err(|error| TrainError::Mixtures { problem: error.to_string() })?;
+        thread.map_err(|error| TrainError::Mixtures {
+            problem: format!("{error}; try again with fewer programs running"),
+        })?;
         Ok(receiver)
     }
 

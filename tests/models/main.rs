@@ -213,6 +213,7 @@ fn observe(group: &Arc<Group>, parker: &Parker) {
         }
     }
     turns.into_iter().for_each(|turn| turn.join().expect("it ends"));
+    assert!(!group.due.is_in_flight(), "all have landed");
 }
 
 /// One frame is there; the other one comes at any time, also while the turn of the first lands.

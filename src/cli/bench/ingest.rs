@@ -9,14 +9,17 @@ use super::{Place, give, seconds_since_1970, table};
 use crate::{Engine, FrameShape, Gate, Graph, PhiResolvent, Plan, Qos, ScheduleOptions, StreamOptions};
 
 const DETAILS: &str = "\
-One thread pushes samples from memory (512 MiB on huge pages, more than any cache holds, or with --block a part of that
-again and again, as a live source leaves its samples in a cache) as fast as the stream takes them; they go through the
-gate, and what is live through the ring and the filter; another thread pulls all that comes out. A round is over when the
-last sample has come out.
+One thread pushes samples from memory (512 MiB on huge pages, more than any
+cache holds, or with --block a part of that again and again, as a live source
+leaves its samples in a cache) as fast as the stream takes them; they go through
+the gate, and what is live through the ring and the filter; another thread pulls
+all that comes out. A round is over when the last sample has come out.
 
-  end to end         frames of 1024 samples per second, from the first push to the last sample out; the median of the rounds
+  end to end         frames of 1024 samples per second, from the first push to
+                     the last sample out; the median of the rounds
   push               the same until the last sample was taken in
-  read               looking at the samples on one thread for the loudest, and nothing else: what memory gives
+  read               looking at the samples on one thread for the loudest, and
+                     nothing else: what memory gives
 
 Example:
   auricle bench ingest --sparse 99 --push 65536 --json -";

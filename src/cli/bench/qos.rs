@@ -16,19 +16,26 @@ use crate::{
 };
 
 const DETAILS: &str = "\
-Turns of --turn seconds follow each other, --rounds times: urgent jobs alone (the control), urgent jobs beside background
-work, background work alone. Urgent jobs come at random, as calls do: a fifth of what the device can do. Background work
-is always there. Both filter frames of 1024 samples, which is work for the memory, or with --denoise clean them, which is
-work for the processor; and both use the memory of their results again.
+Turns of --turn seconds follow each other, --rounds times: urgent jobs alone
+(the control), urgent jobs beside background work, background work alone. Urgent
+jobs come at random, as calls do: a fifth of what the device can do. Background
+work is always there. Both filter frames of 1024 samples, which is work for the
+memory, or with --denoise denoise them too, which is work for the processor; and
+both use the memory of their results again.
 
-  high p99           the time from submission to answer that 99 of 100 urgent jobs keep, beside background work
-  control            the same without it; the ratio should be 1.5 at most, but for the bound
-  bound              submissions in flight x the longest piece: what an urgent job may wait for background work at most
+  high p99           the time from submission to answer that 99 of 100 urgent
+                     jobs keep, beside background work
+  control            the same without it; the ratio should be 1.5 at most, but
+                     for the bound
+  bound              submissions in flight x the longest piece: what an urgent
+                     job may wait for background work at most
   low share          the part of the frames done that is background work's
   total / low only   frames of both, over those of background work alone
   scheduler CPU      processor time of one job that does nothing
-  hand-over          from submission to a lane that begins: asleep, and still awake from its last job
-  late               how long after its deadline a job is answered whose device is busy
+  hand-over          from submission to a lane that begins: asleep, and still
+                     awake from its last job
+  late               how long after its deadline a job is answered whose device
+                     is busy
 
 Example:
   auricle bench qos --device cpu --json -";

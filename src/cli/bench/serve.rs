@@ -21,12 +21,16 @@ use crate::ScheduleOptions;
 use crate::serve::{self, ConnectionLimits, ServeOptions, Server, Service};
 
 const DETAILS: &str = "\
-Starts the service on a free port of this machine and puts it under load, all at once:
+Starts the service on a free port of this machine and puts it under load, all at
+once:
 
-  streams    WebSockets with a live signal each, in real time, at the level `high`: what goes in must come out
-  clients    each sends one batch after the other at the level `low`, as large as /gpu/hints says for 50 ms
-  hints      asked for a hundred times per second beside that: how soon they come is what is measured
-  watchers   /metrics and /v1/snapshot once a second
+  streams    WebSockets with a live signal each, in real time, at the level
+             `high`: what goes in must come out
+  clients    each sends one batch after the other at the level `low`, as large
+             as /gpu/hints says for 50 ms
+  hints      asked for a hundred times per second beside that: how soon they
+             come is what is measured
+  watchers   /metrics, /v1/snapshot and /readyz once a second
   rubbish    twenty times per second something that nobody should send
 
 Example:

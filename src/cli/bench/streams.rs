@@ -16,16 +16,23 @@ use crate::{
 };
 
 const DETAILS: &str = "\
-Each channel is a stream of its own: its samples are pushed 10 ms at a time, at moments of its own as unrelated devices
-would, through gate, filter and denoiser, and what comes out is pulled every millisecond. Nothing waits for anything: what
-the machine cannot do in time is dropped, and counted.
+Each channel is a stream of its own: its samples are pushed 10 ms at a time, at
+moments of its own as unrelated devices would, through gate, filter and
+denoiser, and what comes out is pulled every millisecond. Nothing waits for
+anything: what the machine cannot do in time is dropped, and counted.
 
-  dropped            samples for which there was no room; 0 where the machine keeps up
-  lost               samples that were pushed and neither came out nor were dropped: always 0
-  delay              from the push of a sample to its coming out, the denoiser's own latency included
-  identical          what came out of the first channels is what a run of each by itself gives, to the bit
-  cores              processor time of the whole process, pushing and pulling included, over the time that passed
-  memory growth      resident memory at the end, over that after a quarter of the time
+  dropped            samples for which there was no room; 0 where the machine
+                     keeps up
+  lost               samples that were pushed and neither came out nor were
+                     dropped: always 0
+  delay              from the push of a sample to its coming out, the denoiser's
+                     own latency included
+  identical          what came out of the first channels is what a run of each
+                     by itself gives, to the bit
+  cores              processor time of the whole process, pushing and pulling
+                     included, over the time that passed
+  memory growth      MiB of resident memory at the end, less those after a
+                     quarter of the time
 
 Example:
   auricle bench streams --channels 256 --seconds 20 --json -";

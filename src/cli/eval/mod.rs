@@ -39,22 +39,25 @@ use save::Folders;
 use scores::Scores;
 
 const DETAILS: &str = "\
-Files of the same name in both folders (*.wav) make a pair: same rate, same channels, same
-length, aligned to the sample. Each is measured as it is, after each baseline, and after each
-denoiser that was asked for:
+Files of the same name in both folders (*.wav) make a pair: same rate, same
+channels, same length, aligned to the sample. Each is measured as it is, after
+each baseline, and after each denoiser that was asked for:
   SI-SDR   scale-invariant signal-to-distortion ratio in dB; more is better
   seg SNR  segmental signal-to-noise ratio in dB, -10 to 35; more is better
   LSD      log-spectral distance in dB; less is better
   STOI     short-time objective intelligibility, 0 to 1; more is better
-Of several channels it is the mean. The baselines are textbook methods to compare with: spectral
-subtraction (Boll, Berouti) and log-MMSE (Ephraim, Malah). PESQ comes from assets/add-pesq.py in
-the source of this program, which reads what --json and --save leave.
+Of several channels it is the mean. The baselines are textbook methods to
+compare with: spectral subtraction (Boll, Berouti) and log-MMSE (Ephraim,
+Malah). PESQ comes from assets/add-pesq.py in the source of this program, which
+reads what --json and --save leave.
 
 Examples:
   auricle eval --noisy noisy/ --clean clean/
-  auricle eval --noisy noisy/ --clean clean/ --denoise builtin --denoise dtln.safetensors
-  auricle eval --noisy noisy/ --clean clean/ --json --save cleaned/ > scores.json
-  auricle eval policy builtin                        delays between two receivers instead";
+  auricle eval --noisy noisy/ --clean clean/ --denoise builtin \\
+    --denoise dtln.safetensors
+  auricle eval --noisy noisy/ --clean clean/ --json --save cleaned/ \\
+    > scores.json
+  auricle eval policy builtin  delays between two receivers instead";
 
 /// Measure how good cleaned recordings are.
 #[derive(Debug, clap::Args)]
@@ -134,10 +137,10 @@ impl EvalConfig {
 pub(super) fn eval(config: &EvalConfig) -> Result<()> {
     let start = Instant::now();
     let interrupt = Interrupt::listen()?;
-    // Nothing here waits for anybody: the run always ends by itself, after what is in work.
-    interrupt.ignore();
     let pairs = pairs::find(&config.noisy, &config.clean)?;
     let methods = method::all(&config.denoisers, &config.engine)?;
+    // Nothing from here on waits for anybody: the run always ends by itself, after what is in work.
+    interrupt.ignore();
     let folders = Folders::create(config, &methods, &pairs)?;
     let work = Work {
         methods: &methods,

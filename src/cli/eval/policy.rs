@@ -19,24 +19,29 @@ use crate::stage::source::{Source, SourceHints};
 use crate::{DeviceInfo, Domain, Engine, EngineOptions};
 
 const DETAILS: &str = "\
-Two receivers hear one emitter; each has noise, a phase and, where it says so, a jammer of its own. For each kind of
-signal and each ratio to the noise, all methods estimate the delays of the same pairs of frames of 1024 samples:
+Two receivers hear one emitter; each has noise, a phase and, where it says so, a
+jammer of its own. For each kind of signal and each ratio to the noise, all
+methods estimate the delays of the same pairs of frames of 1024 samples:
   cross    plain cross-correlation
   phat     GCC-PHAT: every bin alike
   HT       Hannan and Thomson, with spectra estimated from the pair
   policy   the policy
-  oracle   Hannan and Thomson with the true mean spectrum, the true noise and the true jammers, which no receiver knows
-  bound    the Cramer-Rao bound of a Gaussian signal with that spectrum in white noise, for frames without a taper
-All methods see the same frames after a Hann window, which keeps jammers in few bins; with it, and with frames of this
-length, the oracle is some 1.4 times as far off as the bound. Each figure is the root of the mean square of the errors in
-samples, with the share of errors beyond one sample; the interval is that of the policy's error with a probability of
-95 %. --json has the intervals of all.
+  oracle   Hannan and Thomson with the true mean spectrum, the true noise and
+           the true jammers, which no receiver knows
+  bound    the Cramer-Rao bound of a Gaussian signal with that spectrum in white
+           noise, for frames without a taper
+All methods see the same frames after a Hann window, which keeps jammers in few
+bins; with it, and with frames of this length, the oracle is some 1.4 times as
+far off as the bound. Each figure is the root of the mean square of the errors
+in samples, with the share of errors beyond one sample; the interval is that of
+the policy's error with a probability of 95 %. --json has the intervals of all.
 
 Examples:
   auricle eval policy builtin
-  auricle eval policy auricle-policy.safetensors --pairs 10000 --snr 0,5,10 --json > scores.json
-  auricle eval policy builtin --recording air.cu8    signals off the air, with noise added
-  auricle eval policy builtin --device llvmpipe      the same pairs on another device";
+  auricle eval policy auricle-policy.safetensors --pairs 10000 --snr 0,5,10 \\
+    --json > scores.json
+  auricle eval policy builtin --recording air.cu8  off the air, with noise added
+  auricle eval policy builtin --device llvmpipe    the pairs on another device";
 
 /// Measure how well a policy lets the time difference of arrival come out.
 #[derive(Debug, clap::Args)]

@@ -15,12 +15,15 @@ The variant norm_40h comes as Keras weights only: assets/import/keras-to-npy.py
 makes arrays of an .h5 file.
 
 Examples:
-  auricle model import dtln --stage1 model_1.onnx --stage2 model_2.onnx -o dtln.safetensors
+  auricle model import dtln --stage1 model_1.onnx --stage2 model_2.onnx \\
+    -o dtln.safetensors
   python3 assets/import/keras-to-npy.py DTLN_norm_40h.h5 weights
-  auricle model import dtln --arrays weights -o dtln-norm.safetensors --stored-as f16";
+  auricle model import dtln --arrays weights -o dtln-norm.safetensors \\
+    --stored-as f16";
 
 const NSNET2_DETAILS: &str = "\
-The sixteen .npy files are in the folder nsnet2/weights of https://github.com/huningxin/webnn-samples.
+The sixteen .npy files are in the folder nsnet2/weights of
+https://github.com/huningxin/webnn-samples.
 
 Example:
   auricle model import nsnet2 --arrays nsnet2/weights -o nsnet2.safetensors";

@@ -11,8 +11,9 @@ pub(super) use show::ShowArguments;
 
 const EXAMPLES: &str = "\
 Examples:
-  auricle model show dtln.safetensors                what it is, its layers, and what it costs
-  auricle model import dtln --stage1 model_1.onnx --stage2 model_2.onnx -o dtln.safetensors
+  auricle model show dtln.safetensors  what it is, its layers, and what it costs
+  auricle model import dtln --stage1 model_1.onnx --stage2 model_2.onnx \\
+    -o dtln.safetensors
   auricle model import nsnet2 --arrays nsnet2/weights -o nsnet2.safetensors
 
 A model file is safetensors, with a JSON description in its metadata.";

@@ -16,24 +16,32 @@ use crate::{
 };
 
 const DETAILS: &str = "\
-Formats: WAV (8, 16, 24, 32-bit integer, 32 and 64-bit float, any rate and number of channels), raw .f32 .s16 .u8,
-IQ as .cf32 .cs16 .cs8 .cu8, and SigMF pairs (give the .sigmf-meta file). The output has the length, rate, channels
-and format of the input, to the sample; its extension chooses another container. `-` is a pipe of raw samples; what comes
-in and begins as WAV does is read as WAV, if there is no --format. Ctrl-C throws the run away; end a recording at its
-source.
+Formats: WAV (8, 16, 24, 32-bit integer, 32 and 64-bit float, any rate and
+number of channels), raw .f32 .s16 .u8, IQ as .cf32 .cs16 .cs8 .cu8, and SigMF
+pairs (give the .sigmf-meta file). The output has the length, rate, channels and
+format of the input, to the sample; its extension chooses another container. `-`
+is a pipe of raw samples; what comes in and begins as WAV does is read as WAV,
+if there is no --format. Ctrl-C throws the run away; to keep a recording, stop
+the program that feeds the pipe.
 
 Data flows: source -> gate -> filter -> denoise -> sink.
-  gate     A frame whose loudest sample is above the threshold is live; so are the --hold frames after it.
-  filter   Live frames are smoothed: each frequency is multiplied by 1 / (1 + phi k^2).
-  denoise  A recurrent network takes out of the spectrum of speech what is noise. Signals at another rate than the
-           network's are resampled around it; what is above its band is left out.
+  gate     A frame whose loudest sample is above the threshold is live; so are
+           the --hold frames after it.
+  filter   Live frames are smoothed: each frequency k is multiplied by
+           1 / (1 + phi k^2). Off where a denoiser runs, unless asked for.
+  denoise  A recurrent network takes out of the spectrum of speech what is
+           noise. Signals at another rate than the network's are resampled
+           around it; what is above its band is left out.
 
 Examples:
   auricle run noisy.wav -o clean.wav --picture before-after.png
   auricle run noisy.wav -o clean.wav --denoise dtln.safetensors --precision int8
-  auricle run noisy.wav -o gated.wav --denoise off --filter off --gate -45dB --hold 4
-  auricle run band.sigmf-meta -o quieter.sigmf-meta --wavenumber radians --phi 0.5
-  auricle run capture.bin --format cu8 --sample-rate 2e6 -o out.cu8 --gate off --wavenumber nyquist
+  auricle run noisy.wav -o gated.wav --denoise off --filter off \\
+    --gate -45dB --hold 4
+  auricle run band.sigmf-meta -o quieter.sigmf-meta \\
+    --wavenumber radians --phi 0.5
+  auricle run capture.bin --format cu8 --sample-rate 2e6 -o out.cu8 \\
+    --gate off --wavenumber nyquist
   auricle run - --format f32 --sample-rate 16000 -o - < in.f32 > out.f32
   arecord -q -f FLOAT_LE -r 16000 -d 60 | auricle run - -o clean.wav";
 
@@ -75,8 +83,8 @@ pub(in crate::cli) struct RunArguments {
     #[arg(long, value_enum, help_heading = "Filter")]
     filter: Option<FilterArgument>,
 
-    /// Strength of the filter, above 0; the golden ratio unless set. A very large one reaches beyond a frame, and then
-    /// needs longer frames or `--filter block`.
+    /// Strength of the filter, above 0; the golden ratio unless set. A very large one reaches too far for any frame but with
+    /// `--filter block`.
     #[arg(long, default_value_t = crate::GOLDEN_RATIO, value_name = "X", help_heading = "Filter")]
     phi: f64,
 

@@ -16,11 +16,13 @@ use crate::stage::denoise::model::{Model, StoredAs};
 use crate::train::{Progress, Report, TrainOptions, Trainer};
 
 const DETAILS: &str = "\
-What it does: espeak-ng, flite and festival speak --speech seconds of sentences in many voices, once, into a file of the
-folder. Each step takes --clips pieces of 4 s from it, puts them into random rooms with random noise (all of it
-synthetic), and moves the weights of a dense-GRU mask network (921,601 of them) so that the masked mixtures come closer
-to the speech. Every --mark steps the averaged weights are judged on clips that are never learned from, the checkpoint is
-written, and the loss is drawn.
+What it does: espeak-ng, flite and festival speak --speech seconds of sentences
+in many voices, once, into a file of the folder. Each step takes --clips pieces
+of 4 s from it, puts them into random rooms with random noise (all of it
+synthetic), and moves the weights of a dense-GRU mask network (921,601 of them)
+so that the masked mixtures come closer to the speech. Every --mark steps the
+averaged weights are judged on clips that are never learned from, the checkpoint
+is written, and the loss is drawn.
 
 Files in the folder:
   speech-<seed>.i16   what was spoken: 16-bit samples at 16 kHz
@@ -28,22 +30,32 @@ Files in the folder:
   loss.svg            the course of the loss
 
 Voices, as packages of Debian and Ubuntu:
-  apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts festvox-ca-ona-hts \\
-    festvox-czech-dita festvox-czech-krb festvox-czech-machac festvox-czech-ph festvox-suopuhe-lj festvox-suopuhe-mv \\
-    festvox-italp16k festvox-itapc16k
+  apt install espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k \\
+    festvox-us-slt-hts festvox-ca-ona-hts festvox-czech-dita festvox-czech-krb \\
+    festvox-czech-machac festvox-czech-ph festvox-suopuhe-lj \\
+    festvox-suopuhe-mv festvox-italp16k festvox-itapc16k
 
-Ctrl-C stops after the step and leaves a checkpoint; --resume goes on with its seed and its data, as if it had never
-been stopped. One seed always gives the same data; the weights agree as far as floating-point sums do.
+Ctrl-C stops after the step and leaves a checkpoint; --resume goes on with its
+seed and its data, as if it had never been stopped. One seed always gives the
+same data; the weights agree as far as floating-point sums do.
 
 A build for the processor at hand trains about twice as fast:
-  RUSTFLAGS=\"-C target-cpu=native\" cargo run --release --features train -- train denoiser
+  RUSTFLAGS=\"-C target-cpu=native\" \\
+    cargo run --release --features train -- train denoiser
 
 Examples:
-  auricle train denoiser                                the recipe of the built-in model, from the beginning
-  auricle train denoiser --resume                       goes on after Ctrl-C
-  auricle train denoiser --resume --steps 50000         trains longer than was planned
-  auricle train denoiser --from builtin --seed 2 --steps 2000   goes on from the built-in model, with other data
-  auricle train denoiser --steps 200 --speech 300 --directory /tmp/try -o /tmp/try.safetensors   a quick try
+  # the recipe of the built-in model, from the beginning
+  auricle train denoiser
+  # goes on after Ctrl-C
+  auricle train denoiser --resume
+  # trains longer than was planned
+  auricle train denoiser --resume --steps 50000
+  # goes on from the built-in model, with other data
+  auricle train denoiser --from builtin --seed 2 --steps 2000
+  # a quick try
+  auricle train denoiser --steps 200 --speech 300 --directory /tmp/try \\
+    -o /tmp/try.safetensors
+  # cleans with what came of it
   auricle run noisy.wav -o clean.wav --denoise auricle-small.safetensors";
 
 /// Train the network of the built-in denoiser; needs espeak-ng, flite and festival.
@@ -134,7 +146,7 @@ pub(super) fn train(arguments: &DenoiserArguments) -> Result<()> {
 }
 
 fn trainer(arguments: &DenoiserArguments) -> Result<Trainer> {
-    check_output(&arguments.output, arguments.force)?;
+    check_output(&arguments.output, arguments.force, &arguments.directory)?;
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let steps = arguments.steps.map(|steps| steps as usize);

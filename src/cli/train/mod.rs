@@ -27,8 +27,8 @@ pub(super) fn train(command: &TrainCommand) -> Result<()> {
     }
 }
 
-/// Refuses an output that cannot be written in the end, before anything is trained for it.
-fn check_output(output: &Path, force: bool) -> Result<()> {
+/// Refuses an output that cannot be written in the end, before anything is trained for it. The folder `made` is made later.
+fn check_output(output: &Path, force: bool, made: &Path) -> Result<()> {
     if output.is_dir() {
         bail!("--output {} is a folder; give the name of a file", output.display());
     }
@@ -36,7 +36,7 @@ fn check_output(output: &Path, force: bool) -> Result<()> {
         bail!("{} exists; --force replaces it", output.display());
     }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir() && !made.starts_with(folder)) {
         bail!("the folder {} of --output does not exist", folder.display());
     }
     Ok(())

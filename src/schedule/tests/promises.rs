@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::simulation::{Arrivals, Outcome, Scenario, bounds, simulate};
 use crate::qos::{PerQos, Qos};
-use crate::schedule::dispatch::{Dispatch, Load};
+use crate::schedule::dispatch::{Dispatch, Load, Waiting};
 
 const MS: Duration = Duration::from_millis(1);
 /// What a `High` job takes.
@@ -139,6 +139,28 @@ fn a_full_queue_refuses_and_has_room_again_later() {
     }
     dispatch.take(Qos::High).expect("a lane is free");
     assert!(dispatch.admit(99, Qos::High, Load::Device, None, false).is_some(), "a place came free");
+}
+
+#[test]
+fn turns_of_streams_take_nobodys_place_in_a_queue() {
+    let mut bounds = bounds(1, 0.0);
+    bounds.capacity = PerQos { high: 1, default: 1, low: 1 };
+    let mut dispatch = Dispatch::new(bounds);
+    let turn = dispatch.admit_always(1, Qos::Low, Load::Device, None, false);
+    dispatch.admit_always(2, Qos::Low, Load::Device, None, false);
+    let job = dispatch.admit(3, Qos::Low, Load::Device, None, false).expect("there should be room");
+    assert!(dispatch.admit(4, Qos::Low, Load::Device, None, false).is_none(), "that was the only place");
+    dispatch.remove(Qos::Low, turn);
+    assert!(dispatch.admit(4, Qos::Low, Load::Device, None, false).is_none(), "a turn had none of it");
+    dispatch.remove(Qos::Low, job);
+    dispatch.remove(Qos::Low, job);
+    assert_eq!((dispatch.waiting(Qos::Low), dispatch.waiting_bounded(Qos::Low)), (1, 0));
+    let waiting = Waiting { id: 3, load: Load::Device, is_bounded: true };
+    let job = dispatch.put_last(Qos::Low, waiting, job);
+    assert!(dispatch.admit(4, Qos::Low, Load::Device, None, false).is_none(), "what was put back counts again");
+    assert_eq!(dispatch.take(Qos::Low).map(|(id, _)| id), Some(2));
+    dispatch.remove(Qos::Low, job);
+    assert!(dispatch.admit(4, Qos::Low, Load::Device, None, false).is_some(), "its place came free");
 }
 
 #[test]

@@ -48,6 +48,11 @@ impl WindowLayout {
             return Err(Error::setting("the filter's mode", "Seamless", "two-dimensional blocks need `Block`"));
         }
         let tails = Tails::of(filter);
+        Self::best(&tails, len).ok_or_else(|| refusal(filter, len, tails.reach()))
+    }
+
+    /// The layout for frames of `len`, if there is one.
+    fn best(tails: &Tails, len: usize) -> Option<Self> {
         let candidates = [(len, len / 2), (2 * len, len), (4 * len, len)];
         let mut layouts = Vec::new();
         for (window_len, hop) in candidates.into_iter().filter(|(window_len, _)| *window_len <= LONGEST_FRAME) {
@@ -56,14 +61,19 @@ impl WindowLayout {
         }
         let wanted = layouts.iter().find(|(error, _)| *error <= WANTED);
         let best = layouts.iter().min_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(error, _)| *error <= TOLERATED);
-        wanted.or(best).map(|(_, layout)| *layout).ok_or_else(|| refusal(filter, len, tails.reach()))
+        wanted.or(best).map(|(_, layout)| *layout)
     }
 }
 
 /// Why frames of `len` have no layout, and what would mend it.
 fn refusal(filter: &PhiResolvent, len: usize, reach: usize) -> Error {
-    // What reaches too far then comes from the kink at Nyquist, and no smaller phi makes that milder.
-    if filter.output == FilterOutput::DampedGradient && len < LENGTH_FOR_GRADIENT {
+    let is_mended = |digits: i32| {
+        let milder = PhiResolvent { phi: filter.phi * 10_f64.powi(-digits), ..*filter };
+        WindowLayout::best(&Tails::of(&milder), len).is_some()
+    };
+    // What reaches too far may come from the kink at Nyquist, and no smaller phi makes that milder.
+    let is_short = filter.output == FilterOutput::DampedGradient && len < LENGTH_FOR_GRADIENT;
+    if is_short && !(1..=9).any(is_mended) {
         let expected = format!(
             "frames of {len} are too short for the gradient of a seamless filter: use longer frames or block mode"
         );
@@ -121,7 +131,7 @@ impl Tails {
     }
 }
 
-/// The inverse transform of the response, which is real and even. The same to the bit on every machine, as the layout is.
+/// The inverse transform of the response, which is real and even. The same whatever instructions the CPU has, as the layout is.
 fn impulse_response(filter: &PhiResolvent) -> Vec<f64> {
     let bins = (0..PROBE_LEN).map(|k| {
         let cycles = k.min(PROBE_LEN - k) as f64 / PROBE_LEN as f64;

@@ -39,31 +39,42 @@ use crate::{DeviceChoice, DeviceInfo, DeviceKind, Devices, Engine, EngineOptions
 
 /// The long help.
 pub(super) const DETAILS: &str = "\
-Members of a group take turns, round after round; a figure is the median of its rounds, a ratio the median of the ratios
-within a round. On a machine that others use, ratios hold where rates do not.
+Members of a group take turns, round after round; a figure is the median of its
+rounds, a ratio the median of the ratios within a round. On a machine that
+others use, ratios hold where rates do not.
 
-  limits      what this machine does at most: reading and copying memory, multiply-adds in registers, and a device's copies,
-              uploads and readbacks; each figure is given as a part of what limits it
+Parts of `all`, of which gate, filter, pipeline, denoise and start can be asked
+for alone:
+
+  limits      what this machine does at most: reading and copying memory,
+              multiply-adds in registers, and a device's copies, uploads and
+              readbacks; each figure is given as a part of what limits it
   gate        looking at 512 MiB, nothing of which is live
   filter      frames of 1024 samples from and to a cache
   pipeline    gate and filter over 512 MiB, 0, 50, 90 and 99 % of it quiet
-  ingest      one live stream as fast as it takes samples in, out of a cache, and gives them back
-  denoise     channels in real time, a hop at a time (1ch to 256ch) and a recording (file); f32, f16 and int8
+  ingest      one live stream as fast as it takes samples in, out of a cache,
+              and gives them back
+  denoise     channels in real time, a hop at a time (1ch to 256ch) and a
+              recording (file); f32, f16 and int8
   curves      the filter over batches, threads and lengths of frames
   start       `auricle run` on a second of sound, from start to end
-  qos         urgent jobs beside endless background work; `auricle bench qos` has more of it
+  qos         urgent jobs beside endless background work; `auricle bench qos`
+              has more of it
   device      the same on an adapter, and its kernels by themselves
 
-Frames are 1024 samples of f32. `1t` is one thread, `2t` are two. Where --device is an adapter, or `auto` finds a hardware
-GPU, the same is measured there; else a software adapter is, where there is one.
+Frames are 1024 samples of f32. `1t` is one thread, `2t` are two. Where --device
+is an adapter, or `auto` finds a hardware GPU, `all` measures the same there;
+else, unless it is `cpu`, on a software adapter where there is one.
 
-Peers: what is written in Rust is measured beside ours (with the feature `peers`, nnnoiseless too); others join with --peer,
-a command that takes turns when it is told to: `benches/peers/run` makes one of numpy, scipy, residue-protocol, onnxruntime
-and torch.
+Peers: what is written in Rust is measured beside ours (with the feature
+`peers`, nnnoiseless too); others join with --peer, a command that takes turns
+when it is told to. `benches/peers/run`, in the source, does all of this with
+numpy, scipy, mkl_fft, residue-protocol, onnxruntime and torch beside it.
 
 Examples:
-  auricle bench all --quick                        everything, in three minutes
-  auricle bench all --json new.json --compare benches/results/2026-11-22-xeon-6-207.json
+  auricle bench all --quick               everything, in less than three minutes
+  auricle bench all --json new.json \\
+    --compare benches/results/2026-11-22-xeon-6-207.json
   auricle bench pipeline --rounds 51
   auricle bench table benches/results/2026-11-22-xeon-6-207.json";
 

@@ -17,30 +17,42 @@ use crate::locate::training::{PolicyOptions, PolicyStep, PolicyTrainer};
 use crate::{Engine, EngineOptions};
 
 const DETAILS: &str = "\
-What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp; complex baseband, 1024 samples; half of
-them wider, narrower, on another carrier or in bursts), each with noise, a phase and perhaps a jammer of its own, the
-second one up to 12 samples earlier or later. The policy sees both spectra and draws a mask and a whitening for each
-band; the delay is where the weighted correlation is highest; the reward of a draw is -ln(|error in samples| + 0.02).
-Draws that were better than the others of their pair become more likely (REINFORCE, leave-one-out baseline, Adam).
+What it does: two receivers hear one emitter (BPSK, QPSK, OFDM, FM or a chirp;
+complex baseband, 1024 samples; half of them wider, narrower, on another carrier
+or in bursts), each with noise, a phase and perhaps a jammer of its own, the
+second one up to 12 samples earlier or later. The policy sees both spectra and
+draws a mask and a whitening for each band; the delay is where the weighted
+correlation is highest; the reward of a draw is -ln(|error in samples| + 0.02).
+Draws that were better than the others of their pair become more likely
+(REINFORCE, leave-one-out baseline, Adam).
 
-A line says the step, the mean reward, the mean magnitude of the errors in samples, and the entropy of the policy in nats,
-each over the steps since the line before.
+A line says the step, the mean reward, the mean magnitude of the errors in
+samples, and the entropy of the policy in nats, each over the steps since the
+line before.
 
 Files in the folder, written every --viz-interval steps and at the end:
   policy.checkpoint   everything that --resume needs
   curve.svg           residual and reward over the steps
   before-after.png    a jammed QPSK signal, before and after the mask
 
-Ctrl-C stops after the step and leaves a checkpoint. One seed gives the same pairs on every device; draws follow the
-weights, which agree as far as floating-point sums do.
+Ctrl-C stops after the step and leaves a checkpoint. One seed gives the same
+pairs on every device; draws follow the weights, which agree as far as
+floating-point sums do.
 
 Examples:
-  auricle train policy                                         the policy that is built in: some eight minutes
-  auricle train policy --num-steps 20 --batch-size 8 -o /tmp/try.safetensors --directory /tmp/try
-  auricle train policy --resume --num-steps 9000               goes on, longer than was planned
-  auricle train policy --jammer 1 --min-snr 0                  jammers everywhere, and more noise
-  auricle train policy --ablate --num-steps 1000               what entropy and resolvent terms do, over five seeds
-  auricle eval policy auricle-policy.safetensors               how good it is, beside other weightings and the bound";
+  # the policy that is built in: some eight minutes
+  auricle train policy
+  # a quick try
+  auricle train policy --num-steps 20 --batch-size 8 -o /tmp/try.safetensors \\
+    --directory /tmp/try
+  # goes on, longer than was planned
+  auricle train policy --resume --num-steps 9000
+  # jammers everywhere, and more noise
+  auricle train policy --jammer 1 --min-snr 0
+  # what entropy and resolvent terms do, over five seeds
+  auricle train policy --ablate --num-steps 1000
+  # how good it is, beside other weightings and the bound
+  auricle eval policy auricle-policy.safetensors";
 
 /// Train the policy that weights bins for the time difference of arrival.
 #[derive(Debug, clap::Args)]
@@ -174,7 +186,7 @@ pub(super) fn train(arguments: &PolicyArguments) -> Result<()> {
     if arguments.ablate {
         return ablation::ablate(&engine, &options, &interrupt);
     }
-    check_output(&arguments.output, arguments.force)?;
+    check_output(&arguments.output, arguments.force, &arguments.directory)?;
     let directory = &arguments.directory;
     std::fs::create_dir_all(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let checkpoint = directory.join("policy.checkpoint");

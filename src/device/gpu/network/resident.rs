@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::Shared;
-use super::super::memory::{Held, Memory, Resident};
+use super::super::memory::{Held, Resident};
 use super::{Bounds, GpuNetwork};
 use crate::error::Result;
 use crate::stage::denoise::model::Model;
@@ -18,7 +18,7 @@ pub(in crate::device::gpu) struct ResidentNetwork {
 
 #[derive(Debug)]
 struct SleepyNetwork {
-    memory: Arc<Memory>,
+    shared: Arc<Shared>,
     /// Locked while in use.
     network: Mutex<GpuNetwork>,
     last_used: AtomicU64,
@@ -32,19 +32,18 @@ impl ResidentNetwork {
         options: NetworkOptions,
         bounds: Bounds,
     ) -> Result<Self> {
-        let memory = Arc::clone(&shared.memory);
-        let network = GpuNetwork::open(shared, model, channels, options, bounds)?;
+        let network = GpuNetwork::open(Arc::clone(&shared), model, channels, options, bounds)?;
         let call_rows = network.call_rows();
-        let last_used = AtomicU64::new(memory.turn());
-        let sleepy = Arc::new(SleepyNetwork { memory, network: Mutex::new(network), last_used });
+        let last_used = AtomicU64::new(shared.memory.turn());
+        let sleepy = Arc::new(SleepyNetwork { shared, network: Mutex::new(network), last_used });
         let resident: Weak<SleepyNetwork> = Arc::downgrade(&sleepy);
-        sleepy.memory.add(resident);
+        sleepy.shared.memory.add(resident);
         Ok(Self { sleepy, call_rows })
     }
 
     /// The network, awake.
     fn network(&self) -> Result<MutexGuard<'_, GpuNetwork>> {
-        self.sleepy.last_used.store(self.sleepy.memory.turn(), Ordering::Relaxed);
+        self.sleepy.last_used.store(self.sleepy.shared.memory.turn(), Ordering::Relaxed);
         let mut network = self.sleepy.network.lock().unwrap_or_else(PoisonError::into_inner);
         network.wake()?;
         Ok(network)
@@ -67,14 +66,15 @@ impl Resident for SleepyNetwork {
 
     fn wake(&self) -> Result<()> {
         // Whoever uses it has woken it. What is lost or broken is nobody's any more.
-        self.network.try_lock().map_or(Ok(()), |mut network| {
-            if network.broken || network.shared.is_lost() { Ok(()) } else { network.wake() }
-        })
+        self.network
+            .try_lock()
+            .map_or(Ok(()), |mut network| if network.broken || self.shared.is_lost() { Ok(()) } else { network.wake() })
     }
 
     fn leave_lost(&self) {
-        if let Ok(mut network) = self.network.try_lock()
-            && network.shared.is_lost()
+        // Not locked otherwise: a network that is asked to wake must find it so only where somebody uses it.
+        if self.shared.is_lost()
+            && let Ok(mut network) = self.network.try_lock()
         {
             network.give_up();
         }
