@@ -2,7 +2,8 @@
 //!
 //! Some seconds each time. The long one, in which memory must not grow by more than a hundredth, is
 //! `MALLOC_ARENA_MAX=1 AURICLE_SOAK_SECONDS=1800 cargo nextest run soak --success-output final`: with an arena for each thread,
-//! what glibc keeps in holes is more than a hundredth of what a small process holds.
+//! what glibc keeps in holes is more than a hundredth of what a small process holds. On lavapipe that holds; on the CPU not
+//! quite: 36.9 to 37.5 MB in 30 minutes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
