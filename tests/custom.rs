@@ -1,10 +1,13 @@
 //! Kernels that users bring: the device and the closure compute the same, wherever the gate stands.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use auricle::stage::denoise::model::Model;
 use auricle::{
-    CustomKernel, Error, FilterMode, FrameShape, FrameState, Gate, Graph, JobOptions, Layout, PhiResolvent, Quiet,
-    RunOutput, StreamOptions, Threshold,
+    CustomKernel, Denoise, Error, FilterMode, FrameShape, FrameState, Gate, Graph, JobOptions, Layout, PhiResolvent,
+    Quiet, RunOutput, StreamOptions, Threshold,
 };
 
 use crate::adapter::{engines, plans};
@@ -404,6 +407,35 @@ fn a_closure_that_panics_costs_its_run() {
         let output = plan.run(&[&good], 1).expect("the plan goes on");
         assert_same_bits(output.dense("out").expect("its output"), &good, "after a panic");
     }
+}
+
+/// What the session had taken in is lost then, and it says so instead of giving half of it.
+#[test]
+fn a_closure_that_panics_as_a_session_ends_breaks_it() {
+    let panics = Arc::new(AtomicBool::new(false));
+    let does = Arc::clone(&panics);
+    let wgsl = wgsl("", 1, "value = source_0[frame * params.frame_len + i];");
+    let kernel = CustomKernel::new(&wgsl, move |sources, result| {
+        assert!(!does.load(Ordering::Relaxed), "on purpose");
+        result.copy_from_slice(sources[0]);
+    });
+    let graph = Graph::new()
+        .input("in", FrameShape::real(256))
+        .denoise("denoise", "in", Denoise::new(Model::builtin()))
+        .kernel("touchy", &["denoise"], kernel)
+        .output("out", "touchy");
+    let plan = engines()[0].compile(&graph).expect("nothing is wrong with its WGSL");
+    let (mut session, mut output) = (plan.session(1).expect("a session"), RunOutput::default());
+    session.push(&[&noise(256 * 9, 1)], &mut output).expect("it runs");
+    panics.store(true, Ordering::Relaxed);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session.finish(&mut output)))
+        .expect_err("the caller gets the panic");
+    panics.store(false, Ordering::Relaxed);
+    assert!(matches!(session.finish(&mut output), Err(Error::BrokenSession)), "half of its end is gone");
+    assert!(matches!(session.push(&[&[0.5; 256]], &mut output), Err(Error::BrokenSession)), "so it does not go on");
+    let mut next = plan.session(1).expect("the plan does");
+    next.push(&[&noise(256 * 9, 1)], &mut output).expect("it runs");
+    next.finish(&mut output).expect("to its end");
 }
 
 #[test]

@@ -513,3 +513,17 @@ fn micro_batches_let_other_jobs_of_their_level_in() {
     let panics = engine.microbatch(Qos::High, "panics", vec![1, 2], 1, |_, _| panic!("no good")).expect("taken");
     assert!(matches!(panics.wait(), Err(Error::JobPanicked { .. })), "told");
 }
+
+/// Also with a denoiser, pieces teach how large the next may be.
+#[test]
+fn pieces_of_a_denoised_job_grow() {
+    let engine = cpu(ScheduleOptions { longest_piece: Duration::from_secs(1), ..ScheduleOptions::default() });
+    let denoise = Denoise::new(auricle::stage::denoise::model::Model::builtin());
+    let graph =
+        Graph::new().input("in", FrameShape::real(256)).denoise("denoise", "in", denoise).output("out", "denoise");
+    let plan = engine.compile(&graph).expect("the graph should compile");
+    let ticket = engine.submit(&plan, [noise(256 * 1600, 5)], job(Qos::Low, "long")).expect("there should be room");
+    assert_eq!(ticket.wait().expect("it should be done").frames(), 1600);
+    let batches = engine.snapshot().expect("there should be one").work.batches;
+    assert!((2..50).contains(&batches), "{batches} pieces; of 16 frames each, 100");
+}

@@ -185,14 +185,18 @@ fn streams_go_on_over_a_lost_device() {
     let mut whole = samples.clone();
     whole.resize(whole.len().next_multiple_of(256), 0.0);
     let expected = plan.run(&[&whole], 1).expect("it runs").dense("clean").expect("its output").to_vec();
-    for fault in faults() {
-        let faults = FaultPlan::new().at(0, fault).at(3, fault).at(9, fault);
+    // The last two in one batch: the device that replaces the first one fails at it too.
+    for (fault, runs) in faults().into_iter().flat_map(|fault| [(fault, [0, 3, 9]), (fault, [0, 5, 6])]) {
+        let faults = runs.iter().fold(FaultPlan::new(), |faults, run| faults.at(*run, fault));
         let engine = open(DeviceChoice::Cpu, faults);
         let plan = engine.compile(&filtered()).expect("it compiles");
         let actual = stream(&engine, &plan, &samples);
-        assert_same_bits(&actual, &expected[..samples.len()], &format!("{fault:?}: nothing of it is missing"));
+        let what = format!("{fault:?} in runs {runs:?}: nothing of it is missing");
+        assert_same_bits(&actual, &expected[..samples.len()], &what);
         let (state, losses, reason) = health(&engine);
         assert_eq!((state, losses), (HealthState::Degraded, 3), "{reason}");
+        let again = if runs == [0, 5, 6] { "goes on on the CPU" } else { "goes on on a new device" };
+        assert!(reason.contains(again), "{runs:?}: {reason}");
     }
 }
 
@@ -201,13 +205,21 @@ fn a_denoised_stream_goes_on_in_time_with_a_gap_of_silence() {
     let samples: Vec<f32> = noise(256 * 200, 5).iter().map(|x| 0.1 * x).collect();
     let plan = engines()[0].compile(&denoised()).expect("it compiles");
     let expected = plan.run(&[&samples], 1).expect("it runs").dense("clean").expect("its output").to_vec();
-    let engine = open(DeviceChoice::Cpu, FaultPlan::new().at(12, Fault::Lost));
-    let plan = engine.compile(&denoised()).expect("it compiles");
-    let actual = stream(&engine, &plan, &samples);
-    assert_eq!(actual.len(), samples.len(), "time goes on");
-    assert_eq!(health(&engine).1, 1, "a device was lost");
+    for losses in [1, 2] {
+        // The second one in the same batch.
+        let faults = (0..losses).fold(FaultPlan::new(), |faults, loss| faults.at(12 + loss, Fault::Lost));
+        let engine = open(DeviceChoice::Cpu, faults);
+        let plan = engine.compile(&denoised()).expect("it compiles");
+        let actual = stream(&engine, &plan, &samples);
+        assert_eq!(health(&engine).1, losses, "devices were lost");
+        assert_goes_on_in_time(&actual, &expected);
+    }
+}
+
+fn assert_goes_on_in_time(actual: &[f32], expected: &[f32]) {
+    assert_eq!(actual.len(), expected.len(), "time goes on");
     let differs = |index: &usize| actual[*index].to_bits() != expected[*index].to_bits();
-    let first = (0..samples.len()).find(differs).expect("the gap shows");
+    let first = (0..actual.len()).find(differs).expect("the gap shows");
     assert!(first >= 256, "all that came out before is as it was");
     // After the gap the network knows less than it did; from what it makes of noise, not much differs.
     let gap = actual[first..].iter().take_while(|x| **x == 0.0).count();
@@ -216,6 +228,48 @@ fn a_denoised_stream_goes_on_in_time_with_a_gap_of_silence() {
     let power = |of: &[f32]| of.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
     let ratio = power(&actual[after..]) / power(&expected[after..]);
     assert!((0.8..1.25).contains(&ratio), "a second later it sounds as it did: {ratio}");
+}
+
+/// A stream's device fails while it is quiet, others see it first, and the stream moves then: what its network knew is gone.
+#[test]
+fn a_stream_that_moves_off_a_lost_device_ends_and_leaves_no_place_taken() {
+    let loses = || (1..50).fold(FaultPlan::new(), |faults, k| faults.at(20 * k, Fault::Lost));
+    let adapter = adapter_names().first().map(|name| DeviceChoice::Named(name.clone()));
+    for device in std::iter::once(DeviceChoice::Cpu).chain(adapter) {
+        let options = EngineOptions {
+            device: device.clone(),
+            threads: 2,
+            pipeline_cache: PipelineCacheDir::Off,
+            most_replacements: Some(1000),
+            faults: loses(),
+            ..EngineOptions::default()
+        };
+        let engine = Engine::open(&options).expect("the device should open");
+        let (plan, runs) = [denoised(), filtered()].map(|graph| engine.compile(&graph).expect("it compiles")).into();
+        let open = |qos| {
+            let options = StreamOptions { qos, ring: 8, ..StreamOptions::default() };
+            let mut stream = engine.open_stream(&plan, options).expect("it opens");
+            stream.push(&[0.1; 256 * 4]).expect("there is room");
+            assert_eq!(stream.pull_all(&mut [0.0; 256], LONG).expect("it comes out"), 256, "it has begun");
+            stream
+        };
+        let mut used = Vec::new();
+        for _ in 0..9 {
+            let (_stays, stream) = (open(Qos::Low), open(Qos::Default));
+            let losses = health(&engine).1;
+            while health(&engine).1 == losses {
+                runs.run(&[&[0.1; 256]], 1).expect("it is done all the same");
+            }
+            let control = stream.control();
+            match engine.move_stream(&control, &plan, Qos::Low) {
+                Err(error) => assert!(error.to_string().contains("on purpose"), "{device:?}: {error}"),
+                Ok(()) => panic!("{device:?}: its device is gone, and what the network knew with it"),
+            }
+            assert!(control.is_over(), "{device:?}: it is nowhere now");
+            used.push(engine.snapshot().expect("a snapshot").memory.map(|memory| memory.used_bytes));
+        }
+        assert!(used.iter().all(|bytes| *bytes == used[0]), "{device:?}: {used:?}");
+    }
 }
 
 fn stream(engine: &Engine, plan: &Plan, samples: &[f32]) -> Vec<f32> {

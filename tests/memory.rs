@@ -250,7 +250,8 @@ fn who_wakes_without_room_is_told_and_can_try_again() {
 
 #[test]
 fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
-    for name in adapter_names() {
+    // After its device is lost, also those of the next one.
+    for (name, is_lost) in adapter_names().iter().flat_map(|name| [(name, false), (name, true)]) {
         let engine = with_budget(name, Some(40 << 20));
         let small = PlanOptions { buckets: vec![16, 256], ..PlanOptions::default() };
         let plan = engine.compile_with(&gated(), &small).expect("it fits");
@@ -263,6 +264,11 @@ fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
             "{name}"
         );
         let first = pulled.clone();
+        if is_lost {
+            engine.possession(Qos::Default).expect("a lane").wgpu().expect("a device").0.destroy();
+            stream.push(&samples).expect("there is room");
+            stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it goes on on another device");
+        }
 
         let denoising = engine.compile_with(&denoised(), &small).expect("it fits");
         let mut sessions = Vec::new();

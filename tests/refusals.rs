@@ -144,3 +144,20 @@ fn text_that_compilers_would_choke_on_is_refused() {
         drop(engines()[0].compile(&graph(&text)));
     }
 }
+
+/// Before there is a state for each of them.
+#[test]
+fn more_channels_than_there_are_samples_for_are_refused_at_once() {
+    let denoise = auricle::Denoise::new(auricle::stage::denoise::model::Model::builtin());
+    let graph =
+        Graph::new().input("in", FrameShape::real(256)).denoise("denoise", "in", denoise).output("out", "denoise");
+    for engine in engines() {
+        let plan = engine.compile(&graph).unwrap();
+        for channels in [1_000_000_000, usize::MAX] {
+            let error = plan.run(&[&[0.5; 256]], channels).unwrap_err();
+            assert!(matches!(error, Error::BatchShape { .. }), "{channels}: {error}");
+        }
+        let error = plan.session(usize::MAX).unwrap_err();
+        assert!(matches!(error, Error::Setting { .. }), "{error}");
+    }
+}

@@ -3,8 +3,8 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use auricle::EngineOptions;
 use auricle::serve::{ConnectionLimits, ServeOptions};
+use auricle::{EngineOptions, FaultPlan};
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 
@@ -95,6 +95,30 @@ fn what_a_websocket_does_not_understand_it_says_and_goes_on() {
         };
         assert_eq!(response.status(), 400, "{query}");
     }
+}
+
+/// It stays where it is, is told why, and loses nothing.
+#[test]
+fn a_websocket_that_can_not_be_moved_is_told_why_and_goes_on() {
+    let faults = FaultPlan::new().at_compiling(1).refuse_to_open(9).without_fallback();
+    let server = start(
+        engine(EngineOptions { faults, ..EngineOptions::default() }),
+        ServeOptions::default(),
+        ConnectionLimits::default(),
+    );
+    let mut socket = server.socket("denoise=off");
+    let (samples, mut clean) = (noise(5000, 3), Vec::new());
+    next_text(&mut socket, &mut clean);
+    socket.send(Message::Binary(float_bytes(&samples[..3000]).into())).unwrap();
+    socket.send(Message::text("{\"type\": \"qos\", \"qos\": \"low\"}")).unwrap();
+    let error = next_text(&mut socket, &mut clean);
+    assert_eq!((&error["type"], &error["code"]), (&"error".into(), &"device-lost".into()), "{error}");
+    let detail = error["detail"].as_str().unwrap();
+    assert!(detail.starts_with("not moved: ") && detail.contains("on purpose"), "{detail}");
+    socket.send(Message::Binary(float_bytes(&samples[3000..]).into())).unwrap();
+    socket.send(Message::text("{\"type\": \"finish\"}")).unwrap();
+    assert_eq!(next_text(&mut socket, &mut clean)["type"], "finished");
+    assert!(clean == filtered(&samples, 1), "{} of {} floats, or others", clean.len(), samples.len());
 }
 
 /// Whoever has paused is heard all the same, and may end.

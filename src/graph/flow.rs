@@ -39,14 +39,14 @@ pub(crate) struct DenoiseStep {
 }
 
 impl Flow {
-    /// Bytes of a frame that the gate looks at.
-    pub(crate) fn gated_bytes(&self) -> u64 {
+    /// Floats of a frame that the gate looks at.
+    pub(crate) fn gated_floats(&self) -> usize {
         let input = self.first.gate.as_ref().map_or(0, |gate| gate.input);
-        self.first.inputs.get(input).map_or(0, |(_, shape)| bytes(shape.floats()))
+        self.first.inputs.get(input).map_or(0, |(_, shape)| shape.floats())
     }
 
-    /// Bytes of a frame of an output of the graph.
-    pub(crate) fn output_bytes(&self, name: &str) -> u64 {
+    /// Floats of a frame of an output of the graph.
+    pub(crate) fn output_floats(&self, name: &str) -> usize {
         let of = |recording: &Recording| {
             let port = recording.outputs.iter().find(|port| port.name == name)?;
             Some(recording.buffers[port.buffer].shape.floats())
@@ -55,11 +55,6 @@ impl Flow {
             let step = self.denoise.as_ref()?;
             step.outputs.iter().any(|output| output == name).then(|| step.shape.floats())
         };
-        let floats = of(&self.first).or_else(of_denoise).or_else(|| self.then.as_deref().and_then(of));
-        floats.map_or(0, bytes)
+        of(&self.first).or_else(of_denoise).or_else(|| self.then.as_deref().and_then(of)).unwrap_or(0)
     }
-}
-
-fn bytes(floats: usize) -> u64 {
-    (floats * size_of::<f32>()) as u64
 }

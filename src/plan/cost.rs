@@ -12,8 +12,8 @@ use std::time::Duration;
 const FIRST_FRAMES: usize = 16;
 /// Sizes are powers of two, up to 2^31 frames.
 const BUCKETS: usize = 32;
-/// Times that a generation of one size holds; two generations count.
-const GENERATION: usize = 512;
+/// Times of one size that are kept, 4 bytes each; the older half goes when there is no room.
+const KEPT: usize = 1024;
 /// Between exact looks at the percentiles of so many times, the longest counts.
 const LOOK_EVERY: usize = 64;
 
@@ -32,8 +32,8 @@ struct Pieces {
 /// The times of pieces of one size.
 #[derive(Clone, Debug, Default)]
 struct Times {
-    now: Vec<Duration>,
-    before: Vec<Duration>,
+    /// The last ones, in microseconds rounded up.
+    micros: Vec<u32>,
     /// The 99.9th percentile, or more.
     high: Option<Duration>,
     /// The 95th; none before there are enough.
@@ -102,25 +102,33 @@ impl Times {
     /// For how many pieces of other sizes: longer when more is known. So one bad moment, of which nobody can tell whether
     /// the size was to blame, is not held against it for ever.
     fn remembered_for(&self) -> usize {
-        (32 + 8 * self.now.len().max(self.before.len())).min(2 * GENERATION)
+        (32 + 8 * self.micros.len()).min(KEPT)
     }
 
     fn learn(&mut self, took: Duration, piece: usize) {
         if piece - self.last > self.remembered_for() {
-            *self = Self::default();
+            (self.high, self.usual) = (None, None);
+            self.micros.clear();
         }
         self.last = piece;
-        if self.now.len() == GENERATION {
-            self.before = std::mem::take(&mut self.now);
+        if self.micros.len() == KEPT {
+            self.micros.drain(..KEPT / 2);
         }
-        self.now.push(took);
+        // All of it at once: so what a plan holds does not grow for hours.
+        self.micros.reserve_exact(KEPT - self.micros.len());
+        let micros = u32::try_from(took.as_nanos().div_ceil(1000)).unwrap_or(u32::MAX);
+        self.micros.push(micros);
+        let took = Duration::from_micros(micros.into());
         self.high = self.high.max(Some(took));
         // A time that is not usual is looked at once: the next piece must not be of this size for want of a look.
         let is_unusual = self.usual.is_some_and(|usual| took > usual);
-        if is_unusual || self.now.len().is_multiple_of(LOOK_EVERY) || self.now.len() + self.before.len() < LOOK_EVERY {
-            let mut all = [self.now.as_slice(), self.before.as_slice()].concat();
+        if is_unusual || self.micros.len().is_multiple_of(LOOK_EVERY) || self.micros.len() < LOOK_EVERY {
+            let mut all = self.micros.clone();
             all.sort_unstable();
-            let at = |thousandths: usize| all.get((all.len() * thousandths / 1000).min(all.len() - 1)).copied();
+            let at = |thousandths: usize| {
+                let micros = all.get((all.len() * thousandths / 1000).min(all.len() - 1))?;
+                Some(Duration::from_micros((*micros).into()))
+            };
             (self.high, self.usual) = (at(999), at(950));
         }
     }

@@ -50,7 +50,7 @@ impl Profile {
         let node = |(name, kind, sources, frame_bytes): (String, NodeKind, Vec<String>, u64)| {
             let (part, (read, written)) = match kind {
                 NodeKind::Input => (Part::All, (0, frame_bytes)),
-                NodeKind::Gate => (Part::All, (flow.gated_bytes(), 0)),
+                NodeKind::Gate => (Part::All, (bytes(flow.gated_floats()), 0)),
                 NodeKind::Denoise => {
                     let bytes = flow.denoise.as_ref().map_or(0, |step| bytes(step.shape.floats()));
                     (Part::Denoised, (bytes, bytes))
@@ -59,7 +59,7 @@ impl Profile {
                     Some(bytes) => (Part::Live, *bytes),
                     None => (Part::Then, then.get(name.as_str()).copied().unwrap_or_default()),
                 },
-                NodeKind::Output => (Part::All, (flow.output_bytes(&name), 0)),
+                NodeKind::Output => (Part::All, (bytes(flow.output_floats(&name)), 0)),
             };
             Node { name, kind, sources, part, read, written }
         };
