@@ -22,28 +22,6 @@
 // The inverse works on values with real and imaginary part swapped: swap(ifft(z)) = fft(swap(z)) * len, so the same
 // butterflies serve both ways. The caller swaps before and after. No pass scales: the response table carries 1 / len.
 
-fn butterfly_4(x: array<Value, 4>) -> array<Value, 4> {
-    let sum_even = x[0] + x[2];
-    let difference_even = x[0] - x[2];
-    let sum_odd = x[1] + x[3];
-    let turned_odd = value_quarter_turn_back(x[1] - x[3]);
-    return array(sum_even + sum_odd, difference_even + turned_odd, sum_even - sum_odd, difference_even - turned_odd);
-}
-
-fn butterfly_8(x: array<Value, 8>) -> array<Value, 8> {
-    const HALF_SQRT_2 = 0.70710678118654752440f;
-    let even = butterfly_4(array(x[0], x[2], x[4], x[6]));
-    let odd = butterfly_4(array(x[1], x[3], x[5], x[7]));
-    // odd[q] * exp(-2 pi i q / 8)
-    let odd_1 = HALF_SQRT_2 * (odd[1] + value_quarter_turn_back(odd[1]));
-    let odd_2 = value_quarter_turn_back(odd[2]);
-    let odd_3 = HALF_SQRT_2 * (value_quarter_turn_back(odd[3]) - odd[3]);
-    return array(
-        even[0] + odd[0], even[1] + odd_1, even[2] + odd_2, even[3] + odd_3,
-        even[0] - odd[0], even[1] - odd_1, even[2] - odd_2, even[3] - odd_3,
-    );
-}
-
 fn take(place: u32, outside: bool) -> Value {
     if outside {
         return take_outside(place);

@@ -1,33 +1,12 @@
 // phi_resolvent: window -> forward FFT -> multiply by a real, even response -> inverse FFT, in one pass.
-// Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl, fft.wgsl.
-// Owner: src/stage/filter.
+// Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl,
+// butterflies.wgsl, fft.wgsl, filter_windows.wgsl, which says what goes in and comes out, and from src/stage/filter, its
+// owner, what an innermost pass is that is done together with the response:
+//   const ROW_LOG2: u32                     1 to 3, as many as passes of radix 8 leave
+//   fn transform_row(x: array<Value, ROW_LEN>) -> array<Value, ROW_LEN>
 //
-// Inputs   params     FilterParams
-//          units      one per live frame
-//          samples    frames by slot, or side by side, as pairs: one complex sample, or two real ones
-//          twiddles   exp(-2 pi i k / len), 2^TWIDDLE_LOG2 entries
-//          response   by bin position: complex windows (H, 0, 0, 0); real ones (S, D, w.re, w.im), see `filter_real`
-//          weights    by bin position: weights of the powers of the bin and, real windows, of its upper twin
-// Outputs  cleaned    the kept part of each window, frame after frame in the order of `units`
-//          powers     for each window (sum over bins of weight * |X|^2, sum of |X|^2); only with MEASURE
-//
-// A window of real samples is transformed as half as many complex values (even samples + i * odd samples): no frame
-// ever shares a transform with another, so a loud neighbour cannot leak rounding into a quiet frame. Two windows go
-// through the passes side by side, as the two halves of each value, wherever both fit into 16 KiB.
 // Work per workgroup: TILE_LEN values, that is (TILE_LEN >> LEN_LOG2) * WINDOWS_PER_VALUE windows. A complex window of
 // 4096 does not fit even alone, so with SPLIT its even and odd bins are transformed one after the other.
-
-struct FilterParams {
-    // Live frames in `units`.
-    count: u32,
-    // 1 or 2.
-    windows_per_frame: u32,
-    // In pairs, as everything below.
-    frame_len: u32,
-    // What a window keeps, after skipping `margin`.
-    hop: u32,
-    margin: u32,
-}
 
 override WORKGROUP_SIZE: u32 = 64u;
 override TILE_LEN: u32 = 512u;
@@ -37,93 +16,29 @@ override LEN_LOG2: u32 = 9u;
 override ROWS_LOG2: u32 = 0u;
 override TWIDDLE_LOG2: u32 = 9u;
 override COMPLEX_SAMPLES: bool = false;
-override MEASURE: bool = false;
 // 1 when a window is transformed in two halves.
 override SPLIT: u32 = 0u;
-// True when windows reach into the frames before and after; else a window is a frame.
-override SEAMLESS: bool = false;
-// True when frame i of `samples` is that of unit i: they are another kernel's results, side by side, without slots.
-override SIDE_BY_SIDE: bool = false;
 // Bits of a position on the axis that is split: all of them, or the row of a two-dimensional block.
 override SPLIT_MASK: u32 = 0xffffffffu;
+// True when the innermost passes are done together with the response: of windows in one dimension, in one piece.
+override ROWS_TOGETHER: bool = false;
+const ROW_LEN: u32 = 1u << ROW_LOG2;
+const HALF_ROW: u32 = ROW_LEN / 2u;
 // Values that one invocation keeps from the first half: TILE_LEN / WORKGROUP_SIZE, at most this.
 const KEPT_LEN: u32 = 8u;
 
-@group(0) @binding(0) var<uniform> params: FilterParams;
-@group(0) @binding(1) var<storage, read> units: array<Unit>;
-@group(0) @binding(2) var<storage, read> samples: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read> twiddles: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read> response: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> weights: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> cleaned: array<vec2<f32>>;
-@group(0) @binding(7) var<storage, read_write> powers: array<vec2<f32>>;
-
 var<workgroup> shared_tile: array<Value, TILE_LEN>;
-
-// Where the samples of a window lie: its frame with its neighbours, and the frame's pair that the window starts at,
-// negative where it starts in the frame before.
-struct Window {
-    unit: Unit,
-    start: i32,
-}
 
 // Index of the tile's first window, and which half of the bins is being transformed: the same for the whole workgroup.
 var<private> tile_window: u32;
 var<private> half: u32;
-// Of the butterfly that is open: its windows, the index of the first of them, and where they begin in the tile.
-var<private> windows: array<Window, WINDOWS_PER_VALUE>;
-var<private> first_window: u32;
+// Where the windows that are open begin in the tile.
 var<private> first_place: u32;
 
-// All windows of all live frames.
-fn window_count() -> u32 {
-    return params.count * params.windows_per_frame;
-}
-
-fn window_at(index: u32) -> Window {
-    let frame = index >> (params.windows_per_frame - 1u);
-    let start = i32((index & (params.windows_per_frame - 1u)) * params.hop) - i32(params.margin);
-    // What a kernel before this one wrote lies side by side, inputs are found through the units.
-    if SIDE_BY_SIDE {
-        return Window(Unit(frame, NO_SLOT, NO_SLOT, frame), start);
-    }
-    return Window(units[frame], start);
-}
-
-fn window_sample(window: Window, position: u32) -> vec2<f32> {
-    if !SEAMLESS {
-        return samples[window.unit.slot * params.frame_len + position];
-    }
-    let at = window.start + i32(position);
-    let len = i32(params.frame_len);
-    var slot = window.unit.slot;
-    var inside = at;
-    if at < 0 {
-        slot = window.unit.previous;
-        inside = at + len;
-    } else if at >= len {
-        slot = window.unit.next;
-        inside = at - len;
-    }
-    // Past the neighbour lies only padding of a window that is longer than it needs to be.
-    if slot == NO_SLOT || inside < 0 || inside >= len {
-        return vec2(0.0);
-    }
-    return samples[slot * params.frame_len + u32(inside)];
-}
-
-fn window_value(position: u32) -> Value {
-    return value_of(window_sample(windows[0], position), window_sample(windows[WINDOWS_PER_VALUE - 1u], position));
-}
-
-// A butterfly takes all its values from the same windows. Where the tile has room for more windows than there are, the
-// last one stands in.
+// A butterfly takes all its values from the same windows.
 fn open_butterfly(place: u32) {
     first_place = place & ~((1u << LEN_LOG2) - 1u);
-    first_window = tile_window + (place >> LEN_LOG2) * WINDOWS_PER_VALUE;
-    for (var i = 0u; i < WINDOWS_PER_VALUE; i++) {
-        windows[i] = window_at(min(first_window + i, window_count() - 1u));
-    }
+    open_windows(tile_window + (place >> LEN_LOG2) * WINDOWS_PER_VALUE);
 }
 
 // A pair of the window, or with SPLIT what half of its bins need of two pairs.
@@ -137,44 +52,18 @@ fn take_outside(place: u32) -> Value {
     return select(value + upper, value_multiply(value - upper, twiddles[position & SPLIT_MASK]), half == 1u);
 }
 
-// Multiplies one bin of the windows and returns its (weighted, total) power. Leaves the parts of the value swapped.
+// Multiplies bins in the tile and returns their (weighted, total) powers.
 fn filter_complex(p: u32, entry: u32) -> Value {
-    let z = shared_tile[p];
-    shared_tile[p] = value_swap(z * response[entry].x);
-    if !MEASURE {
-        return Value();
-    }
-    let power = value_power(z);
-    return value_from_parts(weights[entry].x * power, power);
+    let bins = filter_alone(shared_tile[p], entry);
+    shared_tile[p] = bins.bin;
+    return bins.power;
 }
 
-// A real window of N samples stands as Z = E + i O, with E and O the spectra of its even and odd samples. With
-// w = exp(-2 pi i k / N), bin k is E + w O and bin k + N/2 is E - w O; multiplied by H1 and H2 they give
-//   E' = S E + D w O,  O' = D conj(w) E + S O,  S = (H1 + H2) / 2,  D = (H1 - H2) / 2.
-// Bins k and -k share all of it, so one invocation does both.
 fn filter_real(p: u32, mirrored: u32, entry: u32) -> Value {
-    let z = shared_tile[p];
-    let z_mirrored = value_conjugate(shared_tile[mirrored]);
-    let even = 0.5 * (z + z_mirrored);
-    let odd = value_quarter_turn_back(0.5 * (z - z_mirrored));
-    let table = response[entry];
-    let turned_odd = value_multiply(odd, table.zw);
-    let turned_even = value_multiply(even, vec2(table.z, -table.w));
-    let new_even = table.x * even + table.y * turned_odd;
-    let new_odd = table.y * turned_even + table.x * odd;
-    // E' + i O', swapped; for the mirrored bin conj(E') + i conj(O').
-    let back_odd = value_quarter_turn_back(new_odd);
-    shared_tile[p] = value_swap(new_even - back_odd);
-    shared_tile[mirrored] = value_swap(value_conjugate(new_even + back_odd));
-    if !MEASURE {
-        return Value();
-    }
-    let lower = value_power(even + turned_odd);
-    let upper = value_power(even - turned_odd);
-    // The mirrored bins have the same powers: they count twice unless they are the same.
-    let times = select(2.0, 1.0, p == mirrored);
-    let weight = weights[entry];
-    return times * value_from_parts(weight.x * lower + weight.y * upper, lower + upper);
+    let bins = filter_mirrored(shared_tile[p], shared_tile[mirrored], entry, p == mirrored);
+    shared_tile[p] = bins.bin;
+    shared_tile[mirrored] = bins.mirrored;
+    return bins.power;
 }
 
 // Returns this invocation's share of the (weighted, total) powers of the windows that its tile measures.
@@ -199,6 +88,115 @@ fn multiply_spectrum(lane: u32) -> Value {
     return measured;
 }
 
+fn take_row(base: u32) -> array<Value, ROW_LEN> {
+    var x: array<Value, ROW_LEN>;
+    for (var i = 0u; i < ROW_LEN; i++) {
+        x[i] = shared_tile[base + i];
+    }
+    return transform_row(x);
+}
+
+fn give_row(base: u32, x: array<Value, ROW_LEN>) {
+    var y = transform_row(x);
+    for (var i = 0u; i < ROW_LEN; i++) {
+        shared_tile[base + i] = y[i];
+    }
+}
+
+// Where bin `index` of a row stands in it: its bits in reverse.
+fn row_place(index: u32) -> u32 {
+    return (((index & 1u) << 2u) | (index & 2u) | (index >> 2u)) >> (3u - ROW_LOG2);
+}
+
+// The innermost pass, the response, and the first pass back, of two rows whose bins mirror each other: the values stay
+// in registers. Bin i of one row mirrors bin ROW_LEN - 1 - i of the other one. The first two rows mirror themselves:
+// row 0, with bin 0, from 0 to ROW_LEN - i, row 1 as if it were two. Returns the powers, as `multiply_spectrum`.
+fn filter_rows(pair: u32) -> Value {
+    const PAIRS_LOG2 = ROW_LOG2 + 1u;
+    let in_window = pair & ((1u << (LEN_LOG2 - PAIRS_LOG2)) - 1u);
+    let window = (pair >> (LEN_LOG2 - PAIRS_LOG2)) << LEN_LOG2;
+    let is_first = in_window == 0u;
+    // Of rows that mirror each other, all bits below the leading one differ: the first has a 0 behind it.
+    let behind = 1u << (firstLeadingBit(max(in_window, 1u)));
+    let first = select(in_window + behind, 0u, is_first) << ROW_LOG2;
+    let second = select((in_window + behind) ^ (2u * behind - 1u), 1u, is_first) << ROW_LOG2;
+    var a = take_row(window + first);
+    var b = take_row(window + second);
+    var power = Value();
+    for (var i = 0u; i < HALF_ROW; i++) {
+        let j = ROW_LEN - 1u - i;
+        let own = (ROW_LEN - i) % ROW_LEN;
+        let bins = filter_mirrored(a[i], select(b[j], a[own], is_first), first + row_place(i), is_first && i == 0u);
+        a[i] = bins.bin;
+        b[j] = select(bins.mirrored, b[j], is_first);
+        if i > 0u {
+            a[own] = select(a[own], bins.mirrored, is_first);
+        }
+        power += bins.power;
+    }
+    if is_first {
+        let bins = filter_mirrored(a[HALF_ROW], a[HALF_ROW], row_place(HALF_ROW), true);
+        a[HALF_ROW] = bins.bin;
+        power += bins.power;
+    }
+    for (var i = 0u; i < HALF_ROW; i++) {
+        let at = i + HALF_ROW;
+        let j = HALF_ROW - 1u - i;
+        let own = ROW_LEN - 1u - i;
+        let z = select(a[at], b[i], is_first);
+        let z_mirrored = select(b[j], b[own], is_first);
+        let entry = select(first + row_place(at), second + row_place(i), is_first);
+        let bins = filter_mirrored(z, z_mirrored, entry, false);
+        a[at] = select(bins.bin, a[at], is_first);
+        b[i] = select(b[i], bins.bin, is_first);
+        b[j] = select(bins.mirrored, b[j], is_first);
+        b[own] = select(b[own], bins.mirrored, is_first);
+        power += bins.power;
+    }
+    give_row(window + first, a);
+    give_row(window + second, b);
+    return power;
+}
+
+// The same of one row of a complex window: each bin is by itself.
+fn filter_row(row: u32) -> Value {
+    let base = row << ROW_LOG2;
+    let first = base & ((1u << LEN_LOG2) - 1u);
+    var x = take_row(base);
+    var power = Value();
+    for (var i = 0u; i < ROW_LEN; i++) {
+        let bins = filter_alone(x[i], first + row_place(i));
+        x[i] = bins.bin;
+        power += bins.power;
+    }
+    give_row(base, x);
+    return power;
+}
+
+// Windows in one dimension, with their innermost passes together with the response.
+fn filter_in_rows(lane: u32) -> Value {
+    for (var done = 3u; done + ROW_LOG2 <= LEN_LOG2; done += 3u) {
+        forward_pass_8(lane, LEN_LOG2 - done, 0u, done == 3u);
+        workgroupBarrier(); // As in `forward_axis`.
+    }
+    var measured = Value();
+    if COMPLEX_SAMPLES {
+        for (var row = lane; row < (TILE_LEN >> ROW_LOG2); row += WORKGROUP_SIZE) {
+            measured += filter_row(row);
+        }
+    } else {
+        for (var pair = lane; pair < (TILE_LEN >> (ROW_LOG2 + 1u)); pair += WORKGROUP_SIZE) {
+            measured += filter_rows(pair);
+        }
+    }
+    workgroupBarrier(); // The next pass reads all rows.
+    for (var done = ROW_LOG2; done < LEN_LOG2; done += 3u) {
+        inverse_pass_8(lane, done, 0u, done + 3u == LEN_LOG2);
+        workgroupBarrier(); // As in `inverse_axis`.
+    }
+    return measured;
+}
+
 // Sums the shares in a fixed order, so that results repeat to the bit. With MEASURE a tile holds one value's windows.
 fn store_powers(lane: u32, measured: Value) {
     workgroupBarrier(); // The tile is free: all that was in it has been read.
@@ -209,32 +207,8 @@ fn store_powers(lane: u32, measured: Value) {
         for (var i = 0u; i < WORKGROUP_SIZE; i++) {
             sum += shared_tile[i];
         }
-        powers[tile_window] = value_first(sum);
-        if WINDOWS_PER_VALUE == 2u && tile_window + 1u < window_count() {
-            powers[tile_window + 1u] = value_second(sum);
-        }
-    }
-}
-
-fn store_pair(index: u32, position: u32, pair: vec2<f32>) {
-    if index >= window_count() {
-        return; // The last window stood in for one that does not exist.
-    }
-    if !SEAMLESS {
-        cleaned[index * params.frame_len + position] = pair;
-        return;
-    }
-    if position >= params.margin && position - params.margin < params.hop {
-        let frame = index >> (params.windows_per_frame - 1u);
-        let window = index & (params.windows_per_frame - 1u);
-        cleaned[frame * params.frame_len + window * params.hop + position - params.margin] = pair;
-    }
-}
-
-fn store_value(position: u32, value: Value) {
-    store_pair(first_window, position, value_first(value));
-    if WINDOWS_PER_VALUE == 2u {
-        store_pair(first_window + 1u, position, value_second(value));
+        open_windows(tile_window);
+        store_power(sum);
     }
 }
 
@@ -261,6 +235,13 @@ fn phi_resolvent(
     let columns_log2 = LEN_LOG2 - ROWS_LOG2;
     var kept: array<Value, KEPT_LEN>;
     var measured = Value();
+    if ROWS_TOGETHER {
+        let measured = filter_in_rows(lane);
+        if MEASURE {
+            store_powers(lane, measured);
+        }
+        return;
+    }
     for (var turn = 0u; turn <= SPLIT; turn++) {
         half = turn;
         forward_axis(lane, ROWS_LOG2, columns_log2, true);

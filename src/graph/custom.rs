@@ -104,6 +104,7 @@ impl CustomKernel {
             wgsl: wgsl.into(),
             entry,
             constants: Vec::new(),
+            constants_in_software: Vec::new(),
             params: std::iter::once(word(shape.floats())).chain(self.params.iter().copied()).collect(),
             reads_units: false,
             tables: Vec::new(),

@@ -20,6 +20,7 @@ pub(crate) fn gather_kernel(shape: FrameShape) -> Kernel {
         wgsl: WGSL.into(),
         entry: "gather_frames".to_owned(),
         constants: Vec::new(),
+        constants_in_software: Vec::new(),
         params: vec![word(shape.floats())],
         reads_units: true,
         tables: Vec::new(),

@@ -107,6 +107,8 @@ pub(crate) struct Kernel {
     pub(crate) wgsl: Arc<str>,
     pub(crate) entry: String,
     pub(crate) constants: Vec<(String, f64)>,
+    /// Those that are different on GPUs in software.
+    pub(crate) constants_in_software: Vec<(String, f64)>,
     /// Words of `params` after the number of live frames.
     pub(crate) params: Vec<u32>,
     pub(crate) reads_units: bool,
@@ -133,6 +135,15 @@ pub(crate) struct CheckedModule {
 }
 
 impl Kernel {
+    /// The constants on a GPU, or on one in software.
+    pub(crate) fn constants_on(&self, is_software: bool) -> Vec<(String, f64)> {
+        let mut constants = self.constants.clone();
+        for (name, value) in self.constants_in_software.iter().filter(|_| is_software) {
+            constants.iter_mut().filter(|(known, _)| known == name).for_each(|(_, known)| *known = *value);
+        }
+        constants
+    }
+
     pub(crate) fn has_loop_budget(&self) -> bool {
         self.checked.as_ref().is_some_and(|checked| checked.has_loop_budget)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use num_complex::Complex32;
 use rustfft::{Fft, FftPlanner};
 
-use super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, rounded, table, tile_wgsl, twiddles};
+use super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, in_software, rounded, table, tile_wgsl, twiddles};
 use crate::error::{Error, Result};
 use crate::frame::{Domain, FrameShape};
 use crate::recording::{Kernel, Operand, Twin, TwinCall, TwinWorker, word};
@@ -107,6 +107,7 @@ impl Fourier {
         ];
         Kernel {
             name: "fourier".to_owned(),
+            constants_in_software: in_software(tile),
             wgsl: wgsl.into(),
             entry: "fourier".to_owned(),
             constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use super::cpu::CpuDevice;
 use super::host::HostPool;
-use super::{Device, DeviceInfo, PlanOptions, PreparedPlan};
+use super::{Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::graph::limits;
 use crate::qos::Qos;
@@ -69,6 +69,7 @@ pub(crate) struct GpuDevice {
 #[derive(Debug)]
 struct Shared {
     name: String,
+    is_software: bool,
     device: wgpu::Device,
     queue: wgpu::Queue,
     faults: Arc<Faults>,
@@ -137,7 +138,8 @@ impl GpuDevice {
         let pipelines = pipeline::Pipelines::new(&device, adapter, cache);
         let (name, polling, memory) = (info.name.clone(), Mutex::new(()), Arc::clone(memory));
         let tables = network::TableCache::default();
-        let shared = Shared { name, device, queue, faults, polling, pipelines, memory, tables };
+        let is_software = info.kind == DeviceKind::SoftwareGpu;
+        let shared = Shared { name, is_software, device, queue, faults, polling, pipelines, memory, tables };
         let (adapter, cache, shared) = (adapter.clone(), cache.clone(), Arc::new(shared));
         let hardware_priority = priority.is_some();
         Ok(Self { info, adapter, cache, host, hardware_priority, has_priority, shared })

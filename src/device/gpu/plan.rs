@@ -89,7 +89,7 @@ impl GpuPlan {
                 label: &step.kernel.name,
                 wgsl: &step.kernel.wgsl,
                 entry: &step.kernel.entry,
-                constants: &step.kernel.constants,
+                constants: &step.kernel.constants_on(shared.is_software),
                 bindings: bindings(&step.kernel, step.operands.len(), step.results.len()),
                 checked: step.kernel.checked.as_ref(),
             };

@@ -5,7 +5,7 @@
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
-use super::super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, table, tile_wgsl, twiddles};
+use super::super::tile::{LARGEST_TILE, USUAL_TILE, VALUES_PER_INVOCATION, in_software, table, tile_wgsl, twiddles};
 use super::{Measure, PhiResolvent, WindowLayout};
 use crate::error::Result;
 use crate::fft::{Power, Scratch, SpectralFilter, WindowShape, reverse_bits};
@@ -13,9 +13,28 @@ use crate::frame::{Domain, FrameShape};
 use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker, word};
 use crate::simd::SimdLevel;
 
-/// The filter kernel with all the source it includes, for values of one window or of two.
-pub(crate) const ONE_WINDOW_WGSL: &str = tile_wgsl!("one_window.wgsl", "filter.wgsl");
-pub(crate) const TWO_WINDOWS_WGSL: &str = tile_wgsl!("two_windows.wgsl", "filter.wgsl");
+/// The filter kernel with all the source it includes, for values of one window or of two; but for its rows.
+const ONE_WINDOW_WGSL: &str = tile_wgsl!("one_window.wgsl", "filter_windows.wgsl", "filter.wgsl");
+const TWO_WINDOWS_WGSL: &str = tile_wgsl!("two_windows.wgsl", "filter_windows.wgsl", "filter.wgsl");
+
+/// log2 of the values of an innermost pass: what passes of radix 8 leave.
+fn row_log2(len: usize) -> u32 {
+    match len.trailing_zeros() % 3 {
+        0 => 3,
+        left => left,
+    }
+}
+
+/// The kernel's source, for such innermost passes, and for one window in a value or for two.
+pub(crate) fn wgsl(row_log2: u32, paired: bool) -> String {
+    let rest = if paired { TWO_WINDOWS_WGSL } else { ONE_WINDOW_WGSL };
+    let row_len = 1 << row_log2;
+    format!(
+        "const ROW_LOG2: u32 = {row_log2}u;\n\
+         fn transform_row(x: array<Value, ROW_LEN>) -> array<Value, ROW_LEN> {{ return butterfly_{row_len}(x); }}\n\
+         {rest}"
+    )
+}
 
 /// The uniform struct `FilterParams` of the shader, which its Rust side writes as words.
 #[repr(C)]
@@ -143,6 +162,8 @@ pub(crate) fn filter_kernel(
     let windows = tile / part * (1 + usize::from(paired));
     let (part_rows, part_columns) = transform.part_shape();
     let split_mask = if transform.rows == 1 { u32::MAX } else { !(word(part_columns) - 1) };
+    let row_log2 = row_log2(part);
+    let is_line = transform.rows == 1 && !transform.split;
     let constants = [
         ("WORKGROUP_SIZE", word(tile / VALUES_PER_INVOCATION)),
         ("TILE_LEN", word(tile)),
@@ -151,6 +172,7 @@ pub(crate) fn filter_kernel(
         ("TWIDDLE_LOG2", transform.values().trailing_zeros()),
         ("COMPLEX_SAMPLES", u32::from(transform.domain == Domain::Complex)),
         ("MEASURE", u32::from(measures)),
+        ("ROWS_TOGETHER", u32::from(is_line && part.trailing_zeros() >= row_log2 + 3)),
         ("SPLIT", u32::from(transform.split)),
         ("SPLIT_MASK", split_mask),
         ("SEAMLESS", u32::from(layout.margin > 0)),
@@ -159,9 +181,10 @@ pub(crate) fn filter_kernel(
     let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
     Kernel {
         name: "phi_resolvent".to_owned(),
-        wgsl: if paired { TWO_WINDOWS_WGSL } else { ONE_WINDOW_WGSL }.into(),
+        wgsl: wgsl(row_log2, paired).into(),
         entry: "phi_resolvent".to_owned(),
         constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
+        constants_in_software: if transform.split { Vec::new() } else { in_software(tile) },
         params: vec![word(layout.windows_per_frame), pairs(shape.len()), pairs(layout.hop), pairs(layout.margin)],
         reads_units: true,
         tables: vec![twiddles(transform.values()), response(filter, transform), weights(filter, transform)],

@@ -16,7 +16,7 @@ use crate::frame::FrameShape;
 
 pub(crate) use kernel::filter_kernel;
 #[cfg(test)]
-pub(crate) use kernel::{FilterParams, ONE_WINDOW_WGSL, TWO_WINDOWS_WGSL};
+pub(crate) use kernel::{FilterParams, wgsl};
 pub(crate) use window::WindowLayout;
 
 /// The golden ratio, `(1 + sqrt 5) / 2`: the filter's strength unless set.

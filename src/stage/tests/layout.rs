@@ -8,7 +8,7 @@ use crate::graph::limits::inspect::{Members, constant, members};
 use crate::recording::{Kernel, NO_SLOT, Operand, Unit};
 use crate::stage::denoise::kernel::{self, Extent};
 use crate::stage::denoise::network::HopStep;
-use crate::stage::filter::{FilterMode, FilterParams, Measure, ONE_WINDOW_WGSL, TWO_WINDOWS_WGSL};
+use crate::stage::filter::{FilterMode, FilterParams, Measure, wgsl};
 use crate::stage::fourier::Fourier;
 use crate::stage::gate::{self, ALWAYS_LOUD, GateParams};
 
@@ -41,7 +41,7 @@ fn structs_have_one_field_list_in_both_languages() {
     });
     assert_eq!(members(&gate, "GateParams"), params);
     let unit: Members = rust_members!(Unit { slot, previous, next, frame });
-    let (alone, paired) = (parse(ONE_WINDOW_WGSL), parse(TWO_WINDOWS_WGSL));
+    let (alone, paired) = (parse(&wgsl(3, false)), parse(&wgsl(3, true)));
     let [one_frame, two_frames] = [2048, 64].map(|len| parse(&fourier_of(len).wgsl));
     let gather = parse(&gather_kernel(FrameShape::real(64)).wgsl);
     for module in [&gate, &alone, &paired, &one_frame, &two_frames, &gather] {
@@ -181,7 +181,7 @@ fn constants_are_the_same_in_both_languages() {
     assert_eq!(constant(&gate, "ALWAYS_LOUD"), ALWAYS_LOUD);
     assert_eq!(constant(&gate, "INFINITY_BITS"), f32::INFINITY.to_bits());
     assert!(constant(&gate, "WIDEST_DISPATCH") <= 65_535, "within the limit of every adapter");
-    let kept = u64::from(constant(&parse(ONE_WINDOW_WGSL), "KEPT_LEN"));
+    let kept = u64::from(constant(&parse(&wgsl(3, false)), "KEPT_LEN"));
     for filter in super::filters() {
         let (tile, workgroup) = (filter.constant("TILE_LEN"), filter.constant("WORKGROUP_SIZE"));
         assert_eq!(tile % (8 * workgroup), 0, "{}: every invocation has as many butterflies", filter.name);

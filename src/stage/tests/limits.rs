@@ -77,7 +77,7 @@ fn the_loops_are_those_that_are_counted_here() {
         pairs.iter().map(|(name, loops)| ((*name).to_owned(), *loops)).collect()
     };
     let filter = named(&[
-        ("open_butterfly", 1),
+        ("open_windows", 1),
         ("forward_pass_8", 1),
         ("inverse_pass_8", 1),
         ("innermost_pass_4", 1),
@@ -85,6 +85,11 @@ fn the_loops_are_those_that_are_counted_here() {
         ("forward_axis", 1),
         ("inverse_axis", 1),
         ("multiply_spectrum", 1),
+        ("take_row", 1),
+        ("give_row", 1),
+        ("filter_rows", 2),
+        ("filter_row", 1),
+        ("filter_in_rows", 4),
         ("store_powers", 1),
         ("phi_resolvent", 3),
     ]);
@@ -97,9 +102,13 @@ fn the_loops_are_those_that_are_counted_here() {
         ("inverse_axis", 1),
         ("fourier", 1),
     ]);
-    for (entries, counted) in [(filters(), filter), (transforms(), fourier)] {
+    for (entries, counted, texts) in [(filters(), filter, 4), (transforms(), fourier, 2)] {
         let entries = first_of_each_text(entries);
-        assert_eq!(entries.len(), 2, "of one window and of two");
+        assert_eq!(
+            entries.len(),
+            texts,
+            "of one window and of two, the filter of the latter with rows of three lengths"
+        );
         for entry in entries {
             assert_eq!(loops(&entry.wgsl), counted, "{}", entry.name);
         }
@@ -115,12 +124,21 @@ fn filter_iterations(entry: &Entry) -> u64 {
     let [workgroup, tile, len, rows, split, measure] =
         ["WORKGROUP_SIZE", "TILE_LEN", "LEN_LOG2", "ROWS_LOG2", "SPLIT", "MEASURE"].map(|name| entry.constant(name));
     let shared = |items: u64| items.div_ceil(workgroup);
+    let (is_complex, in_rows) = (entry.constant("COMPLEX_SAMPLES") == 1, entry.constant("ROWS_TOGETHER") == 1);
     // The first or the last pass opens its butterflies as well: two windows each.
     let pass = |radix: u64| shared(tile / radix) * (1 + 2);
     let axis = |axis_log2: u64| {
         let innermost = [0, pass(2), pass(4)][(axis_log2 % 3) as usize];
         axis_log2 / 3 * (1 + pass(8)) + innermost
     };
+    if in_rows {
+        let row_log2: u64 = [3, 1, 2][(len % 3) as usize];
+        let row = 1 << row_log2;
+        let passes = 2 * ((len - row_log2) / 3) * (1 + pass(8));
+        // A row is taken, multiplied and given; of two that mirror each other, the halves are multiplied together.
+        let rows = if is_complex { shared(tile / row) * (1 + 3 * row) } else { shared(tile / row / 2) * (1 + 5 * row) };
+        return passes + rows + measure * workgroup;
+    }
     let one_way = axis(rows) + axis(len - rows);
     let half = 1 + 2 * one_way + shared(tile) + split * 8;
     (1 + split) * half + split * 8 + measure * workgroup

@@ -42,6 +42,15 @@ impl Entry {
         Self { name, wgsl, entry, constants: kernel.constants.clone() }
     }
 
+    /// On GPUs, and on those in software.
+    fn both(name: &str, kernel: &Kernel) -> [Self; 2] {
+        let on = |is_software: bool, which: &str| {
+            let of = Self::of(format!("{name}{which}"), kernel);
+            Self { constants: kernel.constants_on(is_software), ..of }
+        };
+        [on(false, ""), on(true, ", in software")]
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "whole numbers of 32 bits, all of them")]
     fn constant(&self, name: &str) -> u64 {
         let (_, value) = self.constants.iter().find(|(known, _)| known == name).expect("the constant should be set");
@@ -95,8 +104,9 @@ fn filters() -> Vec<Entry> {
                     assert!(mode == FilterMode::Seamless && shape.rows() > 1, "{shape} should have a filter");
                     continue;
                 };
-                let entry = Entry::of(format!("filter of {shape}, {mode:?}, {measure:?}"), &kernel);
-                entries.insert(format!("{:?}", entry.constants), entry);
+                for entry in Entry::both(&format!("filter of {shape}, {mode:?}, {measure:?}"), &kernel) {
+                    entries.insert(format!("{:?}", entry.constants), entry);
+                }
             }
         }
     }
@@ -108,12 +118,13 @@ fn filters() -> Vec<Entry> {
 fn transforms() -> Vec<Entry> {
     let of = |len: usize, fourier: Fourier, operand: Operand| {
         let kernel = fourier.kernel(FrameShape::complex(len), operand);
-        Entry::of(format!("{fourier:?} of {len} from {operand:?}"), &kernel)
+        Entry::both(&format!("{fourier:?} of {len} from {operand:?}"), &kernel)
     };
     let lengths = (6..12).map(|log2| 1 << log2);
     let both = [Fourier::Forward(Taper::Hann), Fourier::Inverse];
     lengths
         .flat_map(|len| both.map(|fourier| [Operand::Input(0), Operand::Buffer(0)].map(|from| of(len, fourier, from))))
+        .flatten()
         .flatten()
         .collect()
 }
