@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::device::{self, DeviceChoice, DeviceInfo, FaultPlan, PipelineCacheDir, PlanOptions, Processor};
+use crate::device::{self, DeviceChoice, FaultPlan, PipelineCacheDir, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::isolation::{Isolation, IsolationOptions, IsolationReport};
@@ -15,7 +15,7 @@ use crate::schedule::{
     BatchHint, Bounds, JobOptions, Lane, LaneGuard, Lanes, MemoryState, Samples, ScheduleOptions, ShutDown, Ticket,
 };
 use crate::stream::{Home, Observer, Stream, StreamControl, StreamInput, StreamOptions};
-use crate::telemetry::{Health, PlanSnapshot, Snapshot};
+use crate::telemetry::{DeviceInfo, Health, PlanSnapshot, Snapshot};
 
 /// How many lost devices are replaced within an hour, unless set.
 const MOST_REPLACEMENTS: usize = 3;

@@ -189,7 +189,7 @@ pub enum Error {
 
     /// A model that cannot be used.
     #[error(transparent)]
-    Model(#[from] crate::stage::denoise::model::ModelError),
+    Model(#[from] crate::tensors::ModelError),
 
     /// Signals that cannot be measured.
     #[error(transparent)]

@@ -84,6 +84,7 @@
 //!           recording     a compiled graph as plain data; the batch on its way through it, and the results
 //!           fft, simd     the filter's transform on the CPU; vectors on AVX-512, AVX2, NEON or plain Rust
 //!           format        signal files: WAV, raw, SigMF
+//!           tensors       weights with names, and their files
 //!           resample      other sample rates than a network's
 //!             isolation     cores for threads, memory that stays
 //!             frame, memory, qos, telemetry, sync, error; random, regulariser
@@ -109,9 +110,9 @@
 //! | a queue is full, a job is late | [`Error::QueueFull`] with when to come back, [`Error::Expired`] | that job | `jobs::full_queues_refuse_and_say_when_to_come_back`, `jobs_ends::a_job_expires_on_time_though_the_device_is_busy` |
 //! | an HTTP client is slow, silent or sends rubbish | it is let go; the others go on | its request or stream | `serve::whoever_is_slow_is_let_go`, `rubbish_is_survived`, `fuzzing` |
 //! | a file, model, graph or kernel is damaged or hostile | an error that names what and where | nothing | `fuzzing`, `wav`, `model`, `refusals` |
-//! | the disk fills up | an error with the file's name | the new file; an older one stays | `cli::a_disk_that_fills_up_keeps_the_older_file` |
-//! | `auricle run` is told to stop: SIGINT, SIGTERM | exit code 1 | the new file; an older one stays | `cli::ctrl_c_leaves_nothing_behind` |
-//! | it is killed: SIGKILL, power | a hidden `.auricle-` file stays | the new file; an older one stays | `cli::a_kill_damages_no_older_file_and_is_in_nobodys_way` |
+//! | the disk fills up | an error with the file's name | the new file; an older one stays | `cli_ends::a_disk_that_fills_up_keeps_the_older_file` |
+//! | `auricle run` is told to stop: SIGINT, SIGTERM | exit code 1 | the new file; an older one stays | `cli_ends::ctrl_c_leaves_nothing_behind` |
+//! | it is killed: SIGKILL, power | a hidden `.auricle-` file stays | the new file; an older one stays | `cli_ends::a_kill_damages_no_older_file_and_is_in_nobodys_way` |
 //! | the clock jumps | nothing: only dates that people read come from it | nothing | a lint forbids the rest |
 //!
 //! [`FaultPlan`] makes devices fail on purpose, for tests of your own.
@@ -180,6 +181,8 @@ mod simd;
 
 pub mod format;
 
+mod tensors;
+
 #[cfg(any(feature = "cli", feature = "dashboard"))]
 pub mod picture;
 
@@ -207,8 +210,7 @@ mod frame;
 mod error;
 
 pub use device::{
-    CompileReport, DeviceChoice, DeviceInfo, DeviceKind, Devices, Fault, FaultPlan, GatePlacement, PipelineCacheDir,
-    PlanOptions,
+    CompileReport, DeviceChoice, Devices, Fault, FaultPlan, GatePlacement, PipelineCacheDir, PlanOptions,
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{Error, Result};
@@ -229,6 +231,6 @@ pub use stage::fourier::{Fourier, Taper};
 pub use stage::gate::{Gate, Threshold};
 pub use stream::{BackPressure, Stream, StreamControl, StreamCounters, StreamInput, StreamOptions, StreamOutput};
 pub use telemetry::{
-    CompiledSnapshot, Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, NodeKind, NodeSnapshot, PlanSnapshot,
-    QosSnapshot, Snapshot, Span, StageSnapshot, StreamsSnapshot, WorkSnapshot,
+    CompiledSnapshot, DeviceInfo, DeviceKind, Health, HealthState, LaneSnapshot, Latency, MemorySnapshot, NodeKind,
+    NodeSnapshot, PlanSnapshot, QosSnapshot, Snapshot, Span, StageSnapshot, StreamsSnapshot, WorkSnapshot,
 };

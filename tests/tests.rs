@@ -187,6 +187,10 @@ mod import;
 #[cfg(feature = "cli")]
 mod cli;
 
+/// Runs that are told to stop, are killed, or have no room: what stays, and what is said.
+#[cfg(all(feature = "cli", unix))]
+mod cli_ends;
+
 /// Figures that a user measures.
 #[cfg(feature = "cli")]
 mod bench_cli;

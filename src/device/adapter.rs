@@ -12,6 +12,7 @@ use super::gpu::{GpuDevice, Memory, PipelineCacheDir};
 use super::host::HostPool;
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
+use crate::telemetry::{DeviceInfo, DeviceKind};
 
 /// Which device to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,33 +39,6 @@ impl FromStr for DeviceChoice {
             _ => Self::Named(text.to_owned()),
         })
     }
-}
-
-/// What kind of processor a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeviceKind {
-    /// The CPU, through native code.
-    Cpu,
-    /// A GPU.
-    Gpu,
-    /// A GPU's interface computed on the CPU: lavapipe, `SwiftShader`, WARP.
-    SoftwareGpu,
-}
-
-/// What is known about a device.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DeviceInfo {
-    /// Its name, as the driver gives it; `cpu` for the CPU.
-    pub name: String,
-    /// What it is.
-    pub kind: DeviceKind,
-    /// The interface: `vulkan`, `metal`, `dx12`, `gl`, or `native`.
-    pub backend: String,
-    /// The driver and its version, or what the CPU offers.
-    pub driver: String,
-    /// Optional features that kernels can use, by wgpu's names.
-    pub features: Vec<String>,
 }
 
 /// The devices of this machine.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::cpu_network::PackedModels;
 use super::gating::{Gating, LiveRow};
 use super::host::HostPool;
-use super::{CompileReport, Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
+use super::{CompileReport, Device, PlanOptions, PreparedPlan};
 use crate::error::Result;
 use crate::frame::{FrameShape, FrameState, LONGEST_FRAME};
 use crate::qos::Qos;
@@ -25,7 +25,7 @@ use crate::recording::results::{Chunk, RunOutput};
 use crate::recording::{FrameRef, Operand, Place, Recording, TwinCall, TwinOperand, TwinWorker};
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
-use crate::telemetry::MemorySnapshot;
+use crate::telemetry::{DeviceInfo, DeviceKind, MemorySnapshot};
 
 /// Floats that are gated before the stages run on what is live: with the results, they fit the L2 cache of one core.
 const SPAN_FLOATS: usize = 64 * 1024;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{CompileReport, Device, DeviceInfo, Keeper, PlanOptions, PreparedPlan};
+use super::{CompileReport, Device, Keeper, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::qos::Qos;
 use crate::recording::Recording;
@@ -13,7 +13,7 @@ use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState};
-use crate::telemetry::MemorySnapshot;
+use crate::telemetry::{DeviceInfo, MemorySnapshot};
 
 /// What a device does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,10 +28,10 @@ use crate::recording::batch::Batch;
 use crate::recording::results::RunOutput;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
-use crate::telemetry::MemorySnapshot;
+use crate::telemetry::{DeviceInfo, MemorySnapshot};
 
 pub(crate) use adapter::open;
-pub use adapter::{DeviceChoice, DeviceInfo, DeviceKind, Devices};
+pub use adapter::{DeviceChoice, Devices};
 pub use fault::{Fault, FaultPlan};
 pub(crate) use gating::{decide_rows, refuse_faulty};
 pub use gpu::PipelineCacheDir;

@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Device, DeviceInfo};
+use super::Device;
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
-use crate::telemetry::{Counters, Health, HealthState, MemorySnapshot};
+use crate::telemetry::{Counters, DeviceInfo, Health, HealthState, MemorySnapshot};
 
 /// A processor, with its command queues.
 #[derive(Debug)]

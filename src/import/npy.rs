@@ -11,7 +11,7 @@
 use std::path::{Path, PathBuf};
 
 use super::tensor;
-use crate::stage::denoise::model::{ModelError, Tensor, quotable, read_bounded};
+use crate::tensors::{ModelError, Tensor, quotable, read_bounded};
 
 /// A folder of arrays.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use prost::Message as _;
 
 use super::tensor;
-use crate::stage::denoise::model::{ModelError, Tensor, quotable, read_bounded};
+use crate::tensors::{ModelError, Tensor, quotable, read_bounded};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ModelProto {

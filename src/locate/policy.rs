@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{Features, SEEN, SEEN_OF_ALL};
 use crate::format::pending::PendingFile;
-use crate::stage::denoise::file::{StoredAs, described, read_bounded, read_tensors, write_tensors};
-use crate::stage::denoise::model::{LARGEST_WEIGHT, ModelError, Tensor};
+use crate::tensors::{ModelError, StoredAs, Tensor, described, read_bounded, read_tensors, write_tensors};
 
 const KEY: &str = "auricle_policy";
 const BUILTIN: &[u8] = include_bytes!("../../assets/auricle-policy.safetensors");
@@ -139,14 +138,7 @@ impl Policy {
         let mut weights = Vec::with_capacity(description.weights());
         for (name, shape) in description.tensors() {
             let tensor = tensors.remove(name).ok_or_else(|| ModelError::tensor(name, "it is missing"))?;
-            if tensor.shape != shape {
-                let problem = format!("expected shape {shape:?}, got {:?}", tensor.shape);
-                return Err(ModelError::tensor(name, problem));
-            }
-            if let Some(value) = tensor.values.iter().find(|value| value.is_nan() || value.abs() > LARGEST_WEIGHT) {
-                let problem = format!("expected finite weights of at most {LARGEST_WEIGHT}, got {value:e}");
-                return Err(ModelError::tensor(name, problem));
-            }
+            tensor.check(name, &shape)?;
             weights.extend_from_slice(&tensor.values);
         }
         match tensors.keys().next() {

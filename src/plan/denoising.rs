@@ -192,7 +192,9 @@ impl Denoising {
         self.take_first(plan, which)?;
         let start = Instant::now();
         self.stream.finish(which)?;
-        self.times.push((self.step.node.clone(), start.elapsed()));
+        let took = start.elapsed();
+        plan.profile().denoised(&self.step.node, 0, took);
+        self.times.push((self.step.node.clone(), took));
         self.take_denoised(plan, which)?;
         if let (Some(session), Some(then)) = (&mut self.then, &plan.then) {
             for group in groups(which, |channel| usize::from(session.is_new(channel))) {

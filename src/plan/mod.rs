@@ -21,13 +21,13 @@ mod session;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::device::{CompileReport, DeviceInfo, PlanOptions, Processor};
+use crate::device::{CompileReport, PlanOptions, Processor};
 use crate::error::{Error, Result};
 use crate::frame::FrameShape;
 use crate::graph::{Flow, Graph};
 use crate::qos::{PerQos, Qos};
 use crate::recording::results::{Layout, RunOutput};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, DeviceInfo};
 
 pub(crate) use self::channels::{ChannelState, Channels};
 pub(crate) use self::compiled::Compiled;

@@ -6,11 +6,12 @@ use crossbeam::channel::Sender;
 
 use super::LaneId;
 use super::submissions::Submissions;
-use crate::device::{Device, DeviceInfo, Processor};
+use crate::device::{Device, Processor};
 use crate::error::Result;
 use crate::plan::{Plan, Session};
 use crate::qos::Qos;
 use crate::recording::results::{Layout, RunOutput};
+use crate::telemetry::DeviceInfo;
 
 /// What a lane's thread keeps from one task to the next: not the device, so that one that has failed goes, although the
 /// lane has nothing to do.

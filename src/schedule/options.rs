@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::dispatch::Bounds;
-use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::qos::{PerQos, Qos};
+use crate::telemetry::DeviceKind;
 
 /// How the scheduler shares the device.
 #[derive(Clone, Debug, PartialEq)]

@@ -287,8 +287,9 @@ pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{self, DeviceChoice, DeviceKind, Fault, FaultPlan, PipelineCacheDir};
+    use crate::device::{self, DeviceChoice, Fault, FaultPlan, PipelineCacheDir};
     use crate::schedule::ScheduleOptions;
+    use crate::telemetry::DeviceKind;
 
     #[test]
     fn a_lane_that_has_nothing_to_do_keeps_no_device() {

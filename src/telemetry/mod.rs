@@ -2,14 +2,16 @@
 
 mod counters;
 
+mod device;
+
 mod rolling;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::counters::Counters;
+pub use self::device::{DeviceInfo, DeviceKind};
 pub(crate) use self::rolling::{Rolling, histogram};
-use crate::device::DeviceInfo;
 use crate::qos::{PerQos, Qos};
 
 /// The engine at one moment.

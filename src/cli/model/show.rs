@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::cli::print;
-use crate::stage::denoise::model::{
-    Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Window, kinds_stored, read_bounded,
-};
+use crate::stage::denoise::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Model, Part, Window};
+use crate::tensors::{kinds_stored, read_bounded};
 
 /// Say what a model file holds and what it costs.
 #[derive(Debug, clap::Args)]

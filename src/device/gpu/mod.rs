@@ -37,14 +37,14 @@ use std::time::{Duration, Instant};
 
 use super::cpu::CpuDevice;
 use super::host::HostPool;
-use super::{Device, DeviceInfo, DeviceKind, PlanOptions, PreparedPlan};
+use super::{Device, PlanOptions, PreparedPlan};
 use crate::error::{Error, Result};
 use crate::graph::limits;
 use crate::qos::Qos;
 use crate::recording::Recording;
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Network, NetworkOptions};
-use crate::telemetry::MemorySnapshot;
+use crate::telemetry::{DeviceInfo, DeviceKind, MemorySnapshot};
 
 pub use cache::PipelineCacheDir;
 pub(crate) use memory::Memory;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::error::{ModelError, quotable};
 use super::model::{Activation, Basis, Description, Feature, Layer, LayerKind, Part};
+use crate::tensors::{ModelError, quotable};
 
 /// Samples per second that a model may be made for.
 pub const SAMPLE_RATES_HZ: RangeInclusive<u32> = 1000..=384_000;
@@ -24,9 +24,6 @@ pub const LAYER_SIZES: RangeInclusive<usize> = 1..=4096;
 
 /// Layers of all parts.
 pub const MOST_LAYERS: usize = 64;
-
-/// The largest magnitude of a weight: what a 16-bit float holds, so that any precision can hold the model.
-pub const LARGEST_WEIGHT: f32 = 65_504.0;
 
 /// Levels that a model may be best at.
 const LEVELS_DBFS: RangeInclusive<f32> = -120.0..=0.0;

@@ -11,9 +11,7 @@ mod check;
 
 mod cost;
 
-pub(crate) mod file;
-
-mod error;
+mod file;
 
 pub(crate) mod network;
 

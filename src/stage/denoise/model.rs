@@ -26,13 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::stage::tile::rounded;
 
-pub use super::check::{HOPS_PER_WINDOW, LARGEST_WEIGHT, LAYER_SIZES, MOST_LAYERS, SAMPLE_RATES_HZ, WINDOW_LENS};
-pub(crate) use super::error::quotable;
-
-pub use super::error::ModelError;
-pub use super::file::{FORMAT_VERSION, LARGEST_FILE_BYTES, StoredAs};
-#[cfg(feature = "cli")]
-pub(crate) use super::file::{kinds_stored, read_bounded};
+pub use super::check::{HOPS_PER_WINDOW, LAYER_SIZES, MOST_LAYERS, SAMPLE_RATES_HZ, WINDOW_LENS};
+pub use crate::tensors::{FORMAT_VERSION, LARGEST_FILE_BYTES, LARGEST_WEIGHT, ModelError, StoredAs, Tensor};
 
 /// What a model is: everything but its weights. This is the JSON text in the metadata of a model file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -173,15 +168,6 @@ pub enum Activation {
     Tanh,
 }
 
-/// Numbers in a row-major array.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor {
-    /// The length of each axis.
-    pub shape: Vec<usize>,
-    /// As many as the product of `shape`.
-    pub values: Arc<[f32]>,
-}
-
 /// A description with all of its tensors, checked against each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
@@ -256,30 +242,6 @@ impl Layer {
             tensors.push(("scale", vec![outputs]));
         }
         tensors.into_iter().map(|(tensor, shape)| (format!("{}.{tensor}", self.name), shape)).collect()
-    }
-}
-
-impl Tensor {
-    fn check(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
-        let (expected, actual) = (shape.iter().product::<usize>(), self.values.len());
-        if self.shape != shape {
-            let problem = format!("expected shape {shape:?}, got {:?}", self.shape);
-            return Err(ModelError::tensor(name, quotable(&problem)));
-        }
-        if actual != expected {
-            let problem = format!("expected {expected} values for shape {shape:?}, got {actual}");
-            return Err(ModelError::tensor(name, problem));
-        }
-        let is_usable = |value: f32| value.abs() <= LARGEST_WEIGHT;
-        match self.values.iter().position(|&value| !is_usable(value)) {
-            None => Ok(()),
-            Some(place) => {
-                let value = self.values[place];
-                let problem =
-                    format!("expected weights from -{LARGEST_WEIGHT} to {LARGEST_WEIGHT}, got {value} at {place}");
-                Err(ModelError::tensor(name, problem))
-            }
-        }
     }
 }
 

@@ -3,8 +3,9 @@
 
 use std::f64::consts::TAU;
 
-use super::model::{LARGEST_WEIGHT, Tensor, Window};
+use super::model::Window;
 use crate::stage::tile::rounded;
+use crate::tensors::{LARGEST_WEIGHT, Tensor};
 
 /// A tensor for a kernel: words, as they lie in a buffer.
 pub(crate) type Words = Vec<u32>;

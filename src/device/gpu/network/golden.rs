@@ -126,7 +126,7 @@ fn published_networks_agree_with_their_reference_runtime() {
 fn channels_in_real_time() {
     let Some(shared) = shared() else { return };
     for device in all_for_tests() {
-        let software = device.info.kind != crate::device::DeviceKind::Gpu;
+        let software = device.info.kind != crate::DeviceKind::Gpu;
         for (name, model, mask_floor) in published(&shared) {
             let hop = model.description().hop;
             let hop_s = hop as f64 / f64::from(model.description().sample_rate_hz);

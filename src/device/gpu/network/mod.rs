@@ -31,11 +31,11 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::pipeline::{Binding, Pipeline, PipelineRequest};
-use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::stage::denoise::model::Model;
 use crate::stage::denoise::network::{Advance, Network, NetworkOptions, NetworkState, Precision};
 use crate::stage::denoise::program::{DeviceTraits, Operation, Place, Program};
+use crate::telemetry::DeviceKind;
 use memory::{Bank, RowMemory, SavedBank};
 use pieces::Piece;
 
