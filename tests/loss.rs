@@ -272,6 +272,35 @@ fn a_stream_that_moves_off_a_lost_device_ends_and_leaves_no_place_taken() {
     }
 }
 
+/// A driver's error need not end a device: a job of the level saw it, a stream did not, and goes on with the job all the same.
+#[test]
+fn a_stream_follows_its_level_to_the_new_device() {
+    for name in adapter_names() {
+        let engine = open(DeviceChoice::Named(name.clone()), FaultPlan::new().at(40, Fault::Failed));
+        let plan = engine.compile(&filtered()).expect("it compiles");
+        let other = engine.compile(&filtered()).expect("it compiles");
+        let used = || engine.snapshot().expect("a snapshot").memory.expect("an adapter has some").used_bytes;
+        let mut stream = engine.open_stream(&plan, StreamOptions::default()).expect("it opens");
+        let samples = noise(256 * 8, 7);
+        let mut sounds = || {
+            stream.push(&samples).expect("there is room");
+            stream.pull_all(&mut [0.0; 256 * 7], LONG).expect("it comes out");
+        };
+        sounds();
+        let before = used();
+        while health(&engine).1 == 0 {
+            other.run(&[&samples], 1).expect("it is done all the same");
+        }
+        sounds();
+        sounds();
+        let begin = std::time::Instant::now();
+        while used() > before && begin.elapsed() < LONG {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!((used(), health(&engine).1), (before, 1), "{name}: nothing of the old device is left");
+    }
+}
+
 fn stream(engine: &Engine, plan: &Plan, samples: &[f32]) -> Vec<f32> {
     let options = StreamOptions { qos: Qos::High, ..StreamOptions::default() };
     let (mut input, mut output) = engine.open_stream(plan, options).expect("the stream should open").split();

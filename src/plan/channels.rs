@@ -173,6 +173,11 @@ impl Channels {
         self.first.pass_silence(channel, frames);
     }
 
+    /// Whether it [goes on elsewhere](Self::recover) as if nothing had been.
+    pub(crate) fn loses_nothing_elsewhere(&self) -> bool {
+        self.denoising.is_none()
+    }
+
     /// Goes on on another device. True when nothing was lost; else, with a denoiser, all channels begin anew but for what
     /// the network knew when it was [kept safe](Self::keep_safe).
     pub(crate) fn recover(&mut self, plan: &Arc<Compiled>) -> Result<bool> {

@@ -120,6 +120,11 @@ impl Plan {
         error.is_of_device() && self.inner.processor.replace(qos, failed.device(), error, failed_again)
     }
 
+    /// Whether something else serves a level by now, though this did not fail.
+    pub(crate) fn is_served_elsewhere(&self, qos: Qos, compiled: &Compiled) -> bool {
+        self.inner.processor.serving(qos).is_some_and(|device| !Arc::ptr_eq(&device, compiled.device()))
+    }
+
     /// Runs something on the command queue of a level: where the device fails, once more on a new one, and then on the CPU.
     pub(crate) fn run_on<T>(&self, qos: Qos, mut run: impl FnMut(&Arc<Compiled>) -> Result<T>) -> Result<T> {
         let mut failures = 0;

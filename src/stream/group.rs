@@ -25,6 +25,8 @@ pub(crate) struct Group {
     /// Its device failed, or its engine shut down; and why.
     is_over: AtomicBool,
     failure: OnceLock<Failure>,
+    /// It could not follow its level to another device, and stays where it is as long as that works.
+    stays: AtomicBool,
     members: Mutex<Members>,
 }
 
@@ -57,6 +59,7 @@ impl Group {
             compiled: Mutex::new(compiled),
             is_over: AtomicBool::new(false),
             failure: OnceLock::new(),
+            stays: AtomicBool::new(false),
             members,
         })
     }
@@ -117,12 +120,22 @@ impl Group {
         if !self.plan.goes_on_after(error, qos, &self.compiled(), failed_again) {
             return false;
         }
-        let recovered = self.plan.on(qos).and_then(|compiled| {
-            members.recover(&compiled)?;
-            *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) = compiled;
-            Ok(())
-        });
-        recovered.inspect_err(|error| tracing::error!("streams can't go on: {error}")).is_ok()
+        self.go_elsewhere(members).inspect_err(|error| tracing::error!("streams can't go on: {error}")).is_ok()
+    }
+
+    fn go_elsewhere(&self, members: &mut Members) -> Result<()> {
+        let compiled = self.plan.on(self.front.qos)?;
+        members.recover(&compiled)?;
+        *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) = compiled;
+        Ok(())
+    }
+
+    /// Where others of the level saw the device fail, and it works for this group all the same, that need not stay.
+    fn follow(&self, members: &mut Members) {
+        let may_follow = !self.stays.load(Ordering::Relaxed) && members.channels.loses_nothing_elsewhere();
+        if may_follow && self.plan.is_served_elsewhere(self.front.qos, &self.compiled()) {
+            self.stays.store(self.go_elsewhere(members).is_err(), Ordering::Relaxed);
+        }
     }
 
     /// Takes in a new stream.
@@ -246,6 +259,7 @@ impl Group {
         let turn = self.with_members(|members| {
             let first_came = self.front.due.begins();
             let before = members.all.len();
+            self.follow(members);
             let mut failures = 0;
             let turn = loop {
                 match members.turn(most, &mut gone) {
