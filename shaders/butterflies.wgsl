@@ -31,4 +31,3 @@ fn butterfly_8(x: array<Value, 8>) -> array<Value, 8> {
         even[0] - odd[0], even[1] - odd_1, even[2] - odd_2, even[3] - odd_3,
     );
 }
-

@@ -1,6 +1,6 @@
 // Fast Fourier transform of a tile in workgroup memory. Shared source: no bindings, no entry point.
-// Included by filter.wgsl and fourier.wgsl, after complex.wgsl and one_window.wgsl or two_windows.wgsl. Whoever does so
-// declares
+// Included by filter.wgsl and fourier.wgsl, after complex.wgsl, one_window.wgsl or two_windows.wgsl, and butterflies.wgsl.
+// Whoever does so declares
 //   override WORKGROUP_SIZE: u32;                          invocations that share the work: they divide TILE_LEN / 8
 //   override TILE_LEN: u32;                                places in the tile: whole windows, side by side
 //   override TWIDDLE_LOG2: u32;                            log2 of the length of the twiddle table

@@ -1,7 +1,7 @@
 // phi_resolvent: window -> forward FFT -> multiply by a real, even response -> inverse FFT, in one pass.
 // Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl,
-// butterflies.wgsl, fft.wgsl, filter_windows.wgsl, which says what goes in and comes out, and from src/stage/filter, its
-// owner, what an innermost pass is that is done together with the response:
+// butterflies.wgsl, fft.wgsl, filter_windows.wgsl, which says what goes in and comes out, and from the owner,
+// src/stage/filter, what an innermost pass is that is done together with the response:
 //   const ROW_LOG2: u32                     1 to 3, as many as passes of radix 8 leave
 //   fn transform_row(x: array<Value, ROW_LEN>) -> array<Value, ROW_LEN>
 //
@@ -110,7 +110,7 @@ fn row_place(index: u32) -> u32 {
 
 // The innermost pass, the response, and the first pass back, of two rows whose bins mirror each other: the values stay
 // in registers. Bin i of one row mirrors bin ROW_LEN - 1 - i of the other one. The first two rows mirror themselves:
-// row 0, with bin 0, from 0 to ROW_LEN - i, row 1 as if it were two. Returns the powers, as `multiply_spectrum`.
+// of row 0, with bin 0, bin i mirrors bin (ROW_LEN - i) % ROW_LEN; of row 1, bin ROW_LEN - 1 - i. Returns the powers, as `multiply_spectrum`.
 fn filter_rows(pair: u32) -> Value {
     const PAIRS_LOG2 = ROW_LOG2 + 1u;
     let in_window = pair & ((1u << (LEN_LOG2 - PAIRS_LOG2)) - 1u);
@@ -236,9 +236,9 @@ fn phi_resolvent(
     var kept: array<Value, KEPT_LEN>;
     var measured = Value();
     if ROWS_TOGETHER {
-        let measured = filter_in_rows(lane);
+        let in_rows = filter_in_rows(lane);
         if MEASURE {
-            store_powers(lane, measured);
+            store_powers(lane, in_rows);
         }
         return;
     }

@@ -1,5 +1,6 @@
 // fourier: the transform of a frame of complex samples, bins in their natural order, or back from them.
-// Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, two_windows.wgsl or one_window.wgsl, fft.wgsl.
+// Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, two_windows.wgsl or one_window.wgsl,
+// butterflies.wgsl, fft.wgsl.
 // Owner: src/stage/fourier.rs.
 //
 // Inputs   params     FourierParams

@@ -130,6 +130,19 @@ fn bench_filter_holds_figures_against_limits_peers_and_another_day() {
     }
 }
 
+/// From the start of a process to its end: a whole `auricle run` for each.
+#[test]
+fn bench_start_times_whole_runs() {
+    let output = auricle(["bench", "start", "--rounds", "2", "--json", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let document: serde_json::Value = serde_json::from_str(&text(&output.stdout)).expect("one object");
+    let results = document["results"].as_array().unwrap();
+    let figure = results.iter().find(|figure| figure["name"] == "start.cpu").expect("the CPU is always there");
+    let number = |name: &str| figure[name].as_f64().unwrap_or_else(|| panic!("{name} in {figure}"));
+    assert_eq!(figure["unit"], "ms");
+    assert!(number("min") > 1.0 && number("min") <= number("median"), "no process starts in a millisecond: {figure}");
+}
+
 /// README's table is the result file's, as `auricle bench table` prints it.
 #[test]
 fn the_table_of_the_readme_is_that_of_a_result_file() {

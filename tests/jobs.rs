@@ -517,7 +517,7 @@ fn micro_batches_let_other_jobs_of_their_level_in() {
 /// Also with a denoiser, pieces teach how large the next may be.
 #[test]
 fn pieces_of_a_denoised_job_grow() {
-    let engine = cpu(ScheduleOptions { longest_piece: Duration::from_secs(1), ..ScheduleOptions::default() });
+    let engine = cpu(ScheduleOptions { longest_piece: Duration::from_secs(10), ..ScheduleOptions::default() });
     let denoise = Denoise::new(auricle::stage::denoise::model::Model::builtin());
     let graph =
         Graph::new().input("in", FrameShape::real(256)).denoise("denoise", "in", denoise).output("out", "denoise");

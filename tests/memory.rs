@@ -267,7 +267,10 @@ fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
         if is_lost {
             engine.possession(Qos::Default).expect("a lane").wgpu().expect("a device").0.destroy();
             stream.push(&samples).expect("there is room");
-            stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it goes on on another device");
+            let count = stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it goes on on another device");
+            assert_eq!(count, pulled.len(), "{name}");
+            let serving = engine.snapshot().expect("a snapshot").devices.default.expect("it was asked for");
+            assert_eq!(serving.name, engine.device().name, "on another one like it");
         }
 
         let denoising = engine.compile_with(&denoised(), &small).expect("it fits");
@@ -283,7 +286,8 @@ fn a_silent_stream_keeps_its_buffers_and_what_has_no_room_is_refused_at_once() {
         assert!(matches!(refused.0, Error::OutOfMemory { .. }), "{name}: {}", refused.0);
         assert!(refused.1 < Duration::from_secs(5), "{name}: nobody waits for what cannot be: {:?}", refused.1);
         stream.push(&samples).expect("there is room");
-        stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it sounds again, and comes out");
+        let count = stream.pull_all(&mut pulled, Duration::from_secs(60)).expect("it sounds again, and comes out");
+        assert_eq!(count, pulled.len(), "{name}");
         assert!(pulled == first, "{name}: the same to the bit");
     }
 }

@@ -40,8 +40,11 @@ fn graph() -> Graph {
         .output("clean", "filter")
 }
 
+/// Of work, without the rests.
 fn seconds() -> u64 {
-    std::env::var("AURICLE_SOAK_SECONDS").map_or(8, |text| text.parse().expect("a number of seconds"))
+    let seconds = std::env::var("AURICLE_SOAK_SECONDS").map_or(8, |text| text.parse().expect("a number of seconds"));
+    assert!(seconds >= REST_SECONDS, "a soak takes {REST_SECONDS} seconds at least");
+    seconds
 }
 
 /// Lost devices are always replaced, so that it is the same one to the end.
@@ -108,12 +111,22 @@ impl Works {
         self.stops.store(true, Ordering::Relaxed);
     }
 
-    /// Looks at what is there when nothing is in flight.
-    fn rest_for(&self, look: impl FnOnce()) {
+    /// Looks at what is there when nothing is in flight; says how long that took.
+    fn rest_for(&self, engine: &Engine, look: impl FnOnce()) -> Duration {
         self.rests.store(true, Ordering::Relaxed);
+        let begin = Instant::now();
+        let is_busy = || {
+            let qos = engine.snapshot().expect("a snapshot").qos;
+            qos.iter().any(|(_, level)| level.waiting + level.in_flight > 0)
+        };
+        // Streams and passers-by end their turn meanwhile.
         std::thread::sleep(Duration::from_millis(800));
+        while is_busy() && begin.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         look();
         self.rests.store(false, Ordering::Relaxed);
+        begin.elapsed()
     }
 }
 
@@ -267,12 +280,12 @@ fn soak(device: &DeviceChoice) {
         }
         scope.spawn(|| done.fetch_add(jobs(&engine, &plan, &work), Ordering::Relaxed));
         scope.spawn(|| passed.fetch_add(passers_by(&engine, &work), Ordering::Relaxed));
-        let begin = Instant::now();
+        let (begin, mut rested) = (Instant::now(), Duration::ZERO);
         for look in 0..looks {
-            let next = Duration::from_secs(1) / LOOKS_PER_SECOND as u32 * (look as u32 + 1);
+            let next = Duration::from_secs(1) / LOOKS_PER_SECOND as u32 * (look as u32 + 1) + rested;
             std::thread::sleep(next.saturating_sub(begin.elapsed()));
             if (look as u64 + 1).is_multiple_of(REST_SECONDS * LOOKS_PER_SECOND) {
-                work.rest_for(|| resting.extend(Held::now()));
+                rested += work.rest_for(&engine, || resting.extend(Held::now()));
             }
             held.extend(Held::now());
         }

@@ -120,9 +120,13 @@ impl Plan {
         error.is_of_device() && self.inner.processor.replace(qos, failed.device(), error, failed_again)
     }
 
-    /// Whether something else serves a level by now, though this did not fail.
-    pub(crate) fn is_served_elsewhere(&self, qos: Qos, compiled: &Compiled) -> bool {
-        self.inner.processor.serving(qos).is_some_and(|device| !Arc::ptr_eq(&device, compiled.device()))
+    /// What it is on the device that serves a level by now, where that is another one and somebody has compiled it there.
+    pub(crate) fn served_elsewhere(&self, qos: Qos, compiled: &Compiled) -> Option<Arc<Compiled>> {
+        let device = self.inner.processor.serving(qos).filter(|device| !Arc::ptr_eq(device, compiled.device()))?;
+        [&self.inner.main, &self.inner.levels[qos]].into_iter().find_map(|known| {
+            let known = known.try_lock().ok()?;
+            known.as_ref().filter(|known| Arc::ptr_eq(&device, known.device())).cloned()
+        })
     }
 
     /// Runs something on the command queue of a level: where the device fails, once more on a new one, and then on the CPU.

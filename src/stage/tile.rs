@@ -8,7 +8,7 @@ use crate::recording::Table;
 pub(super) const LARGEST_TILE: usize = 2048;
 /// Places of a tile of short windows, which are put side by side up to this.
 pub(super) const USUAL_TILE: usize = 512;
-/// An invocation does one butterfly of radix 8 in a pass.
+/// An invocation does one butterfly of radix 8 in a pass; in software, more.
 pub(super) const VALUES_PER_INVOCATION: usize = 8;
 
 /// The source of such a kernel with all that it includes, `$values` being what a place of the tile holds.
@@ -29,7 +29,7 @@ macro_rules! tile_wgsl {
 pub(super) use tile_wgsl;
 
 /// Invocations in a workgroup on GPUs in software: one vector of lavapipe, whose barriers then stop nobody. A filter of
-/// 1024 samples took 22.8 us of the CPU so, and 27.7 with 64.
+/// 1024 samples took 22.8 us of the CPU so, and 27.7 with 64. Others of the kind were not measured.
 const INVOCATIONS_IN_SOFTWARE: usize = 8;
 
 /// The constants of such a kernel that are different there.

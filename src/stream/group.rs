@@ -25,8 +25,6 @@ pub(crate) struct Group {
     /// Its device failed, or its engine shut down; and why.
     is_over: AtomicBool,
     failure: OnceLock<Failure>,
-    /// It could not follow its level to another device, and stays where it is as long as that works.
-    stays: AtomicBool,
     members: Mutex<Members>,
 }
 
@@ -59,7 +57,6 @@ impl Group {
             compiled: Mutex::new(compiled),
             is_over: AtomicBool::new(false),
             failure: OnceLock::new(),
-            stays: AtomicBool::new(false),
             members,
         })
     }
@@ -120,21 +117,25 @@ impl Group {
         if !self.plan.goes_on_after(error, qos, &self.compiled(), failed_again) {
             return false;
         }
-        self.go_elsewhere(members).inspect_err(|error| tracing::error!("streams can't go on: {error}")).is_ok()
+        let recovered = self.plan.on(qos).and_then(|compiled| self.go_on(members, compiled));
+        recovered.inspect_err(|error| tracing::error!("streams can't go on: {error}")).is_ok()
     }
 
-    fn go_elsewhere(&self, members: &mut Members) -> Result<()> {
-        let compiled = self.plan.on(self.front.qos)?;
+    fn go_on(&self, members: &mut Members, compiled: Arc<Compiled>) -> Result<()> {
         members.recover(&compiled)?;
         *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) = compiled;
         Ok(())
     }
 
-    /// Where others of the level saw the device fail, and it works for this group all the same, that need not stay.
-    fn follow(&self, members: &mut Members) {
-        let may_follow = !self.stays.load(Ordering::Relaxed) && members.channels.loses_nothing_elsewhere();
-        if may_follow && self.plan.is_served_elsewhere(self.front.qos, &self.compiled()) {
-            self.stays.store(self.go_elsewhere(members).is_err(), Ordering::Relaxed);
+    /// A job saw the device fail, and here it works all the same: where the plan runs on the new one already, so does this
+    /// group from now on, and the old one can go. Nobody waits for a driver because of that.
+    fn follow(&self, members: &mut Members) -> Result<()> {
+        if !members.channels.loses_nothing_elsewhere() {
+            return Ok(());
+        }
+        match self.plan.served_elsewhere(self.front.qos, &self.compiled()) {
+            Some(compiled) => self.go_on(members, compiled),
+            None => Ok(()),
         }
     }
 
@@ -259,7 +260,7 @@ impl Group {
         let turn = self.with_members(|members| {
             let first_came = self.front.due.begins();
             let before = members.all.len();
-            self.follow(members);
+            self.follow(members)?;
             let mut failures = 0;
             let turn = loop {
                 match members.turn(most, &mut gone) {

@@ -25,8 +25,8 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError`] when the bytes are not laid out as safetensors to the last one, when a key appears twice or is
-    /// not known, when the description is missing, newer than [`FORMAT_VERSION`](super::model::FORMAT_VERSION) or no valid one, when a tensor is
-    /// neither F32 nor F16, and for any reason that [`Model::new`] has.
+    /// not known, when the description is missing, newer than [`FORMAT_VERSION`](super::model::FORMAT_VERSION) or no
+    /// valid one, when a tensor is neither F32 nor F16, and for any reason that [`Model::new`] has.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
         let (description, tensors) = read_tensors(bytes, DESCRIPTION_KEY)?;
         Self::new(described(DESCRIPTION_KEY, &description)?, tensors)

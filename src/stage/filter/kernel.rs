@@ -114,7 +114,7 @@ impl DeviceTransform {
     }
 }
 
-/// (H, 0, 0, 0) for complex windows; (S, D, w.re, w.im) for real ones: see `filter_real` in the shader.
+/// (H, 0, 0, 0) for complex windows; (S, D, w.re, w.im) for real ones: see `filter_mirrored` in the shader.
 fn response(filter: &PhiResolvent, transform: DeviceTransform) -> Table {
     let scale = 1.0 / transform.values() as f64;
     let entries = transform.bins().flat_map(|(row, column)| {
