@@ -1,9 +1,9 @@
 // phi_resolvent: window -> forward FFT -> multiply by a real, even response -> inverse FFT, in one pass.
 // Included source goes first: dispatch.wgsl, complex.wgsl, frames.wgsl, one_window.wgsl or two_windows.wgsl,
 // butterflies.wgsl, fft.wgsl, filter_windows.wgsl, which says what goes in and comes out, and from the owner,
-// src/stage/filter, what an innermost pass is that is done together with the response:
-//   const ROW_LOG2: u32                     1 to 3, as many as passes of radix 8 leave
-//   fn transform_row(x: array<Value, ROW_LEN>) -> array<Value, ROW_LEN>
+// src/stage/filter, what an innermost pass is that is done together with the response, a leaf as in `src/fft`:
+//   const LEAF_LOG2: u32                     1 to 3, as many as passes of radix 8 leave
+//   fn transform_leaf(x: array<Value, LEAF_LEN>) -> array<Value, LEAF_LEN>
 //
 // Work per workgroup: TILE_LEN values, that is (TILE_LEN >> LEN_LOG2) * WINDOWS_PER_VALUE windows. A complex window of
 // 4096 does not fit even alone, so with SPLIT its even and odd bins are transformed one after the other.
@@ -21,9 +21,9 @@ override SPLIT: u32 = 0u;
 // Bits of a position on the axis that is split: all of them, or the row of a two-dimensional block.
 override SPLIT_MASK: u32 = 0xffffffffu;
 // True when the innermost passes are done together with the response: of windows in one dimension, in one piece.
-override ROWS_TOGETHER: bool = false;
-const ROW_LEN: u32 = 1u << ROW_LOG2;
-const HALF_ROW: u32 = ROW_LEN / 2u;
+override LEAVES_TOGETHER: bool = false;
+const LEAF_LEN: u32 = 1u << LEAF_LOG2;
+const HALF_LEAF: u32 = LEAF_LEN / 2u;
 // Values that one invocation keeps from the first half: TILE_LEN / WORKGROUP_SIZE, at most this.
 const KEPT_LEN: u32 = 8u;
 
@@ -88,45 +88,46 @@ fn multiply_spectrum(lane: u32) -> Value {
     return measured;
 }
 
-fn take_row(base: u32) -> array<Value, ROW_LEN> {
-    var x: array<Value, ROW_LEN>;
-    for (var i = 0u; i < ROW_LEN; i++) {
+fn take_leaf(base: u32) -> array<Value, LEAF_LEN> {
+    var x: array<Value, LEAF_LEN>;
+    for (var i = 0u; i < LEAF_LEN; i++) {
         x[i] = shared_tile[base + i];
     }
-    return transform_row(x);
+    return transform_leaf(x);
 }
 
-fn give_row(base: u32, x: array<Value, ROW_LEN>) {
-    var y = transform_row(x);
-    for (var i = 0u; i < ROW_LEN; i++) {
+fn give_leaf(base: u32, x: array<Value, LEAF_LEN>) {
+    var y = transform_leaf(x);
+    for (var i = 0u; i < LEAF_LEN; i++) {
         shared_tile[base + i] = y[i];
     }
 }
 
-// Where bin `index` of a row stands in it: its bits in reverse.
-fn row_place(index: u32) -> u32 {
-    return (((index & 1u) << 2u) | (index & 2u) | (index >> 2u)) >> (3u - ROW_LOG2);
+// Where bin `index` of a leaf stands in it: its bits in reverse.
+fn place_in_leaf(index: u32) -> u32 {
+    return (((index & 1u) << 2u) | (index & 2u) | (index >> 2u)) >> (3u - LEAF_LOG2);
 }
 
-// The innermost pass, the response, and the first pass back, of two rows whose bins mirror each other: the values stay
-// in registers. Bin i of one row mirrors bin ROW_LEN - 1 - i of the other one. The first two rows mirror themselves:
-// of row 0, with bin 0, bin i mirrors bin (ROW_LEN - i) % ROW_LEN; of row 1, bin ROW_LEN - 1 - i. Returns the powers, as `multiply_spectrum`.
-fn filter_rows(pair: u32) -> Value {
-    const PAIRS_LOG2 = ROW_LOG2 + 1u;
+// The innermost pass, the response, and the first pass back, of two leaves whose bins mirror each other: the values stay
+// in registers. Bin i of one leaf mirrors bin LEAF_LEN - 1 - i of the other one. The first two leaves mirror themselves:
+// of leaf 0, with bin 0, bin i mirrors bin (LEAF_LEN - i) % LEAF_LEN; of leaf 1, bin LEAF_LEN - 1 - i. Returns the
+// powers, as `multiply_spectrum`.
+fn filter_leaf_pair(pair: u32) -> Value {
+    const PAIRS_LOG2 = LEAF_LOG2 + 1u;
     let in_window = pair & ((1u << (LEN_LOG2 - PAIRS_LOG2)) - 1u);
     let window = (pair >> (LEN_LOG2 - PAIRS_LOG2)) << LEN_LOG2;
     let is_first = in_window == 0u;
-    // Of rows that mirror each other, all bits below the leading one differ: the first has a 0 behind it.
+    // Of leaves that mirror each other, all bits below the leading one differ: the first has a 0 behind it.
     let behind = 1u << (firstLeadingBit(max(in_window, 1u)));
-    let first = select(in_window + behind, 0u, is_first) << ROW_LOG2;
-    let second = select((in_window + behind) ^ (2u * behind - 1u), 1u, is_first) << ROW_LOG2;
-    var a = take_row(window + first);
-    var b = take_row(window + second);
+    let first = select(in_window + behind, 0u, is_first) << LEAF_LOG2;
+    let second = select((in_window + behind) ^ (2u * behind - 1u), 1u, is_first) << LEAF_LOG2;
+    var a = take_leaf(window + first);
+    var b = take_leaf(window + second);
     var power = Value();
-    for (var i = 0u; i < HALF_ROW; i++) {
-        let j = ROW_LEN - 1u - i;
-        let own = (ROW_LEN - i) % ROW_LEN;
-        let bins = filter_mirrored(a[i], select(b[j], a[own], is_first), first + row_place(i), is_first && i == 0u);
+    for (var i = 0u; i < HALF_LEAF; i++) {
+        let j = LEAF_LEN - 1u - i;
+        let own = (LEAF_LEN - i) % LEAF_LEN;
+        let bins = filter_mirrored(a[i], select(b[j], a[own], is_first), first + place_in_leaf(i), is_first && i == 0u);
         a[i] = bins.bin;
         b[j] = select(bins.mirrored, b[j], is_first);
         if i > 0u {
@@ -135,17 +136,17 @@ fn filter_rows(pair: u32) -> Value {
         power += bins.power;
     }
     if is_first {
-        let bins = filter_mirrored(a[HALF_ROW], a[HALF_ROW], row_place(HALF_ROW), true);
-        a[HALF_ROW] = bins.bin;
+        let bins = filter_mirrored(a[HALF_LEAF], a[HALF_LEAF], place_in_leaf(HALF_LEAF), true);
+        a[HALF_LEAF] = bins.bin;
         power += bins.power;
     }
-    for (var i = 0u; i < HALF_ROW; i++) {
-        let at = i + HALF_ROW;
-        let j = HALF_ROW - 1u - i;
-        let own = ROW_LEN - 1u - i;
+    for (var i = 0u; i < HALF_LEAF; i++) {
+        let at = i + HALF_LEAF;
+        let j = HALF_LEAF - 1u - i;
+        let own = LEAF_LEN - 1u - i;
         let z = select(a[at], b[i], is_first);
         let z_mirrored = select(b[j], b[own], is_first);
-        let entry = select(first + row_place(at), second + row_place(i), is_first);
+        let entry = select(first + place_in_leaf(at), second + place_in_leaf(i), is_first);
         let bins = filter_mirrored(z, z_mirrored, entry, false);
         a[at] = select(bins.bin, a[at], is_first);
         b[i] = select(b[i], bins.bin, is_first);
@@ -153,44 +154,44 @@ fn filter_rows(pair: u32) -> Value {
         b[own] = select(b[own], bins.mirrored, is_first);
         power += bins.power;
     }
-    give_row(window + first, a);
-    give_row(window + second, b);
+    give_leaf(window + first, a);
+    give_leaf(window + second, b);
     return power;
 }
 
-// The same of one row of a complex window: each bin is by itself.
-fn filter_row(row: u32) -> Value {
-    let base = row << ROW_LOG2;
+// The same of one leaf of a complex window: each bin is by itself.
+fn filter_leaf(leaf: u32) -> Value {
+    let base = leaf << LEAF_LOG2;
     let first = base & ((1u << LEN_LOG2) - 1u);
-    var x = take_row(base);
+    var x = take_leaf(base);
     var power = Value();
-    for (var i = 0u; i < ROW_LEN; i++) {
-        let bins = filter_alone(x[i], first + row_place(i));
+    for (var i = 0u; i < LEAF_LEN; i++) {
+        let bins = filter_alone(x[i], first + place_in_leaf(i));
         x[i] = bins.bin;
         power += bins.power;
     }
-    give_row(base, x);
+    give_leaf(base, x);
     return power;
 }
 
 // Windows in one dimension, with their innermost passes together with the response.
-fn filter_in_rows(lane: u32) -> Value {
-    for (var done = 3u; done + ROW_LOG2 <= LEN_LOG2; done += 3u) {
+fn filter_in_leaves(lane: u32) -> Value {
+    for (var done = 3u; done + LEAF_LOG2 <= LEN_LOG2; done += 3u) {
         forward_pass_8(lane, LEN_LOG2 - done, 0u, done == 3u);
         workgroupBarrier(); // As in `forward_axis`.
     }
     var measured = Value();
     if COMPLEX_SAMPLES {
-        for (var row = lane; row < (TILE_LEN >> ROW_LOG2); row += WORKGROUP_SIZE) {
-            measured += filter_row(row);
+        for (var leaf = lane; leaf < (TILE_LEN >> LEAF_LOG2); leaf += WORKGROUP_SIZE) {
+            measured += filter_leaf(leaf);
         }
     } else {
-        for (var pair = lane; pair < (TILE_LEN >> (ROW_LOG2 + 1u)); pair += WORKGROUP_SIZE) {
-            measured += filter_rows(pair);
+        for (var pair = lane; pair < (TILE_LEN >> (LEAF_LOG2 + 1u)); pair += WORKGROUP_SIZE) {
+            measured += filter_leaf_pair(pair);
         }
     }
-    workgroupBarrier(); // The next pass reads all rows.
-    for (var done = ROW_LOG2; done < LEN_LOG2; done += 3u) {
+    workgroupBarrier(); // The next pass reads all leaves.
+    for (var done = LEAF_LOG2; done < LEN_LOG2; done += 3u) {
         inverse_pass_8(lane, done, 0u, done + 3u == LEN_LOG2);
         workgroupBarrier(); // As in `inverse_axis`.
     }
@@ -235,10 +236,10 @@ fn phi_resolvent(
     let columns_log2 = LEN_LOG2 - ROWS_LOG2;
     var kept: array<Value, KEPT_LEN>;
     var measured = Value();
-    if ROWS_TOGETHER {
-        let in_rows = filter_in_rows(lane);
+    if LEAVES_TOGETHER {
+        let in_leaves = filter_in_leaves(lane);
         if MEASURE {
-            store_powers(lane, in_rows);
+            store_powers(lane, in_leaves);
         }
         return;
     }

@@ -13,12 +13,12 @@ use crate::frame::{Domain, FrameShape};
 use crate::recording::{FrameRef, Kernel, Operand, Table, Twin, TwinCall, TwinOperand, TwinWorker, word};
 use crate::simd::SimdLevel;
 
-/// The filter kernel with all the source it includes, for values of one window or of two; but for its rows.
+/// The filter kernel with all the source it includes, for values of one window or of two; but for its leaves.
 const ONE_WINDOW_WGSL: &str = tile_wgsl!("one_window.wgsl", "filter_windows.wgsl", "filter.wgsl");
 const TWO_WINDOWS_WGSL: &str = tile_wgsl!("two_windows.wgsl", "filter_windows.wgsl", "filter.wgsl");
 
 /// log2 of the values of an innermost pass: what passes of radix 8 leave.
-fn row_log2(len: usize) -> u32 {
+fn leaf_log2(len: usize) -> u32 {
     match len.trailing_zeros() % 3 {
         0 => 3,
         left => left,
@@ -26,12 +26,12 @@ fn row_log2(len: usize) -> u32 {
 }
 
 /// The kernel's source, for such innermost passes, and for one window in a value or for two.
-pub(crate) fn wgsl(row_log2: u32, paired: bool) -> String {
+pub(crate) fn wgsl(leaf_log2: u32, paired: bool) -> String {
     let rest = if paired { TWO_WINDOWS_WGSL } else { ONE_WINDOW_WGSL };
-    let row_len = 1 << row_log2;
+    let leaf_len = 1 << leaf_log2;
     format!(
-        "const ROW_LOG2: u32 = {row_log2}u;\n\
-         fn transform_row(x: array<Value, ROW_LEN>) -> array<Value, ROW_LEN> {{ return butterfly_{row_len}(x); }}\n\
+        "const LEAF_LOG2: u32 = {leaf_log2}u;\n\
+         fn transform_leaf(x: array<Value, LEAF_LEN>) -> array<Value, LEAF_LEN> {{ return butterfly_{leaf_len}(x); }}\n\
          {rest}"
     )
 }
@@ -162,7 +162,7 @@ pub(crate) fn filter_kernel(
     let windows = tile / part * (1 + usize::from(paired));
     let (part_rows, part_columns) = transform.part_shape();
     let split_mask = if transform.rows == 1 { u32::MAX } else { !(word(part_columns) - 1) };
-    let row_log2 = row_log2(part);
+    let leaf_log2 = leaf_log2(part);
     let is_line = transform.rows == 1 && !transform.split;
     let constants = [
         ("WORKGROUP_SIZE", word(tile / VALUES_PER_INVOCATION)),
@@ -172,7 +172,7 @@ pub(crate) fn filter_kernel(
         ("TWIDDLE_LOG2", transform.values().trailing_zeros()),
         ("COMPLEX_SAMPLES", u32::from(transform.domain == Domain::Complex)),
         ("MEASURE", u32::from(measures)),
-        ("ROWS_TOGETHER", u32::from(is_line && part.trailing_zeros() >= row_log2 + 3)),
+        ("LEAVES_TOGETHER", u32::from(is_line && part.trailing_zeros() >= leaf_log2 + 3)),
         ("SPLIT", u32::from(transform.split)),
         ("SPLIT_MASK", split_mask),
         ("SEAMLESS", u32::from(layout.margin > 0)),
@@ -181,7 +181,7 @@ pub(crate) fn filter_kernel(
     let pairs = |samples: usize| word(samples * shape.domain().floats_per_sample() / 2);
     Kernel {
         name: "phi_resolvent".to_owned(),
-        wgsl: wgsl(row_log2, paired).into(),
+        wgsl: wgsl(leaf_log2, paired).into(),
         entry: "phi_resolvent".to_owned(),
         constants: constants.map(|(name, value)| (name.to_owned(), f64::from(value))).to_vec(),
         constants_in_software: if transform.split { Vec::new() } else { in_software(tile) },

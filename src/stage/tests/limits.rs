@@ -85,11 +85,11 @@ fn the_loops_are_those_that_are_counted_here() {
         ("forward_axis", 1),
         ("inverse_axis", 1),
         ("multiply_spectrum", 1),
-        ("take_row", 1),
-        ("give_row", 1),
-        ("filter_rows", 2),
-        ("filter_row", 1),
-        ("filter_in_rows", 4),
+        ("take_leaf", 1),
+        ("give_leaf", 1),
+        ("filter_leaf_pair", 2),
+        ("filter_leaf", 1),
+        ("filter_in_leaves", 4),
         ("store_powers", 1),
         ("phi_resolvent", 3),
     ]);
@@ -107,7 +107,7 @@ fn the_loops_are_those_that_are_counted_here() {
         assert_eq!(
             entries.len(),
             texts,
-            "of one window and of two, the filter of the latter with rows of three lengths"
+            "of one window and of two, the filter of the latter with leaves of three lengths"
         );
         for entry in entries {
             assert_eq!(loops(&entry.wgsl), counted, "{}", entry.name);
@@ -124,17 +124,17 @@ fn filter_iterations(entry: &Entry) -> u64 {
     let [workgroup, tile, len, rows, split, measure] =
         ["WORKGROUP_SIZE", "TILE_LEN", "LEN_LOG2", "ROWS_LOG2", "SPLIT", "MEASURE"].map(|name| entry.constant(name));
     let shared = |items: u64| items.div_ceil(workgroup);
-    let (is_complex, in_rows) = (entry.constant("COMPLEX_SAMPLES") == 1, entry.constant("ROWS_TOGETHER") == 1);
+    let (is_complex, in_leaves) = (entry.constant("COMPLEX_SAMPLES") == 1, entry.constant("LEAVES_TOGETHER") == 1);
     // The first or the last pass opens its butterflies as well: two windows each.
     let pass = |radix: u64| shared(tile / radix) * (1 + 2);
     let axis = |axis_log2: u64| {
         let innermost = [0, pass(2), pass(4)][(axis_log2 % 3) as usize];
         axis_log2 / 3 * (1 + pass(8)) + innermost
     };
-    if in_rows {
-        let row_log2: u64 = [3, 1, 2][(len % 3) as usize];
-        let row = 1 << row_log2;
-        let passes = 2 * ((len - row_log2) / 3) * (1 + pass(8));
+    if in_leaves {
+        let leaf_log2: u64 = [3, 1, 2][(len % 3) as usize];
+        let row = 1 << leaf_log2;
+        let passes = 2 * ((len - leaf_log2) / 3) * (1 + pass(8));
         // A row is taken, multiplied and given; of two that mirror each other, the halves are multiplied together.
         let rows = if is_complex { shared(tile / row) * (1 + 3 * row) } else { shared(tile / row / 2) * (1 + 5 * row) };
         return passes + rows + measure * workgroup;

@@ -54,7 +54,11 @@ fn tint_finds_all_barriers_in_uniform_control_flow() {
     let folder = tempfile::tempdir().expect("a temporary folder should be possible");
     let layers = layer_entries().into_iter().map(|layer| layer.entry);
     let tiles = first_of_each_text(filters().into_iter().chain(transforms()));
-    assert_eq!(tiles.len(), 6, "filter and transform, of one window and of two, the former with rows of three lengths");
+    assert_eq!(
+        tiles.len(),
+        6,
+        "filter and transform, of one window and of two, the former with leaves of three lengths"
+    );
     for entry in tiles.into_iter().chain(others()).chain(layers) {
         let Some(output) = tint(folder.path(), &entry.entry, &entry.wgsl) else {
             eprintln!("SKIPPED: `tint` is not installed, so nothing checks the uniformity of barriers");
